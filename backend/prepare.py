@@ -1,0 +1,107 @@
+"""Set-up: `python -m backend.prepare` makes what a load reads. Quick when there is nothing to do."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from backend import knowledge, prepared
+from backend.prepared import Prepared
+from backend.settings import Settings, SettingsError
+from backend.weights import WEIGHTS, ModelFilesError, stamp, stamp_path
+
+EXIT_SETTINGS = 2
+EXIT_CANNOT = 4
+
+
+def main() -> int:
+    """Prepare for the settings in the environment; the exit code, with two lines on stderr if not 0."""
+    try:
+        settings = Settings.from_env()
+    except SettingsError as error:
+        print(error, "Correct or unset that variable.", sep="\n", file=sys.stderr)
+        return EXIT_SETTINGS
+    try:
+        made = prepare(settings)
+    except ModelFilesError as error:
+        print(error, file=sys.stderr)
+        return EXIT_CANNOT
+    for path in made:
+        print(f"made {path}")
+    if not made:
+        print(f"nothing to do: {settings.cache_dir} is up to date")
+    return 0
+
+
+def prepare(settings: Settings) -> list[Path]:
+    """Make what is missing and return it. Two of these at once are safe: both make the same files.
+
+    Raises:
+        ModelFilesError: the model is missing or wrong, or the files cannot be written.
+    """
+    try:
+        settings.cache_dir.mkdir(parents=True, exist_ok=True)
+        files = prepared.locate(settings)
+        # Written again each time it is out of date, so that the next identification is quick.
+        weights = files.model.directory / WEIGHTS
+        _write_if_changed(stamp_path(weights, settings.cache_dir), stamp(weights, files.model.weights_sha256))
+        made = files.missing()
+        if made:
+            _make(files, made)
+    except OSError as error:
+        raise ModelFilesError(
+            f"Cannot write what the model needs into {settings.cache_dir}: {error.strerror or error}.",
+            "Make that directory writable, or set MODEL_CACHE to one that is.",
+        ) from error
+    return made
+
+
+def _make(files: Prepared, missing: list[Path]) -> None:
+    # Only now, and not at the top: torch takes seconds, and mostly there is nothing to make.
+    import numpy as np
+    import torch
+
+    from backend.encoder import Encoder, mapped_state_dict
+
+    try:
+        if files.state_dict in missing:
+            state_dict = mapped_state_dict(files.model.directory)
+            _write(files.state_dict, lambda file: torch.save(state_dict, file))
+        if files.embeddings in missing:
+            encoder = Encoder.load(files, "safetensors")
+            rows = np.stack([encoder.embed(text) for text in knowledge.read().texts()])
+            _write(files.embeddings, lambda file: np.save(file, rows))
+    except (OSError, ModelFilesError):
+        raise
+    except Exception as error:
+        raise ModelFilesError(
+            f"The model in {files.model.directory} cannot be used: {error}",
+            "Set MODEL_PATH to a complete model directory, or unset it for the packaged model.",
+        ) from error
+
+
+def _write_if_changed(path: Path, content: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != content:
+        _write(path, lambda file: file.write(content))
+
+
+def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file that is either not there or complete, whoever else writes it or is killed meanwhile."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+        # mkstemp makes files for the owner alone; the service may run as another user than set-up did.
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+if __name__ == "__main__":
+    sys.exit(main())

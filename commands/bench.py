@@ -1,0 +1,68 @@
+"""The workbench of a measuring command: output directory, sandbox, observer, clean end."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from profiling.errors import NoLimitError, SetupError
+from profiling.measuring import store
+from profiling.measuring.events import Observer, PhaseStarted
+from profiling.measuring.sandboxes.base import Sandbox
+from profiling.measuring.sandboxes.cgroup import CgroupSandbox
+from profiling.measuring.sandboxes.placement import enter_scope
+from profiling.values import Target
+from reports.live import make_observer
+
+
+def new_directory(out: str, command: str) -> Path:
+    """A fresh directory below `out`, proved writable before anything long begins. Raises OutputError."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    return store.make_directory(Path(out) / f"{stamp}-{command}-{secrets.token_hex(2)}")
+
+
+@contextlib.contextmanager
+def open_sandbox() -> Iterator[Sandbox]:
+    """The sandbox, closed on the way out. Raises NoLimitError; a user without rights is first moved into a systemd scope."""
+    try:
+        sandbox = CgroupSandbox()
+    except NoLimitError:
+        enter_scope([sys.executable, *sys.orig_argv[1:]])
+        raise
+    try:
+        yield sandbox
+    finally:
+        sandbox.close()
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[Observer]:
+    """The view of what happens, on stderr."""
+    with make_observer(sys.stderr, os.environ) as observer:
+        yield observer
+
+
+def prepare(target: Target, observer: Observer) -> None:
+    """Run the target's own set-up; quick when there is nothing to do. Raises SetupError with what it said."""
+    if not target.prepare:
+        return
+    observer.notify(PhaseStarted(run=target.name, phase="prepare"))
+    done = subprocess.run(
+        list(target.prepare),
+        cwd=target.service.directory,
+        env={**os.environ, **target.service.env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()][-2:]
+        message = lines[0] if lines else f"{' '.join(target.prepare)} ended with exit status {done.returncode}"
+        raise SetupError(message, lines[1] if len(lines) > 1 else "make setup")

@@ -1,0 +1,159 @@
+"""`compare`: which variants survive the same load under the same limits."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sys
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+from commands import bench, results
+from commands.job import Job, choose_variants, make_job
+from commands.options import load_options, output_options, target_options
+from loadtests.plan import Stage
+from profiling.experiments import record
+from profiling.experiments.compare import Compare
+from profiling.experiments.policy import Step, carry_out
+from profiling.experiments.record import Experiment
+from profiling.measuring.events import ExperimentStarted, Observer, PhaseStarted
+from profiling.measuring.measure import RunPlan, measure
+from profiling.measuring.memray_pass import record_pass
+from profiling.measuring.sandboxes.base import Sandbox
+from profiling.values import Variant
+
+
+@click.command()
+@click.argument("variants", nargs=-1, metavar="[A B ...]")
+@target_options
+@load_options
+@click.option(
+    "--repeats", type=click.IntRange(1, 1000), default=1, show_default=True, metavar="N", help="Runs of each variant, in turns."
+)
+@click.option(
+    "--profile/--no-profile",
+    default=True,
+    show_default=True,
+    help="A memray pass of each variant, after the measured runs: flame graphs and the lines that held the memory.",
+)
+@output_options
+@click.pass_context
+def compare(
+    ctx: click.Context,
+    variants: tuple[str, ...],
+    sandbox: str,
+    repeats: int,
+    profile: bool,
+    out: str,
+    as_json: bool,
+    **options: object,
+) -> None:
+    """Run each variant under the same limits and the same load, and say which survive.
+
+    The last variant named is the candidate. The reference target has per-request, singleton and lazy; without names
+    it compares per-request with singleton. "Proved" means: another variant was OOM-killed, by the kernel's own count,
+    and the candidate answered everything without a kill.
+
+    Exit code: 0 the candidate survived, 1 it did not, 3 nothing can be said.
+    """
+    job = make_job(command=(), **options)  # type: ignore[arg-type]
+    chosen = choose_variants(job, variants)
+    started = time.monotonic()
+    directory = bench.new_directory(out, "compare")
+    experiment = Experiment(
+        command="compare",
+        argv=tuple(sys.orig_argv[1:]),
+        candidate=chosen[-1].name,
+        budget=job.budget,
+        created_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+    )
+    record.save(directory, experiment)
+    with bench.watching() as observer, bench.open_sandbox() as opened:
+        bench.prepare(job.target, observer)
+        policy = Compare([variant.name for variant in chosen], repeats=repeats, profile=profile)
+        observer.notify(
+            ExperimentStarted(title=f"compare {job.target.name}", runs=tuple(_title(step, repeats) for step in policy.steps))
+        )
+        runner = _Runner(job, chosen, opened, observer, directory, experiment, repeats)
+        carry_out(policy, runner.make)
+        runner.finish(time.monotonic() - started)
+        observer.notify(PhaseStarted(run="", phase="report"))
+        report = record.report(directory, runner.experiment)
+        results.write_files(report)
+    results.show(report, as_json)
+    ctx.exit(results.exit_code(report))
+
+
+_LONGEST_PASS_S = 10.0
+
+
+def shortened(plan: RunPlan) -> RunPlan:
+    """The plan with a load of at most ten seconds: a memray pass explains what is held, and that shows soon."""
+    load = plan.load
+    if load.duration_s <= _LONGEST_PASS_S:
+        return plan
+    stage = Stage(load.peak_users, _LONGEST_PASS_S)
+    return msgspec.structs.replace(plan, load=msgspec.structs.replace(load, stages=(stage,)))
+
+
+def _title(step: Step, repeats: int) -> str:
+    name = f"{step.variant} #{step.repeat}" if repeats > 1 and not step.profile else step.variant
+    return f"{name} (memray pass)" if step.profile else name
+
+
+class _Runner:
+    """Makes the steps one by one; `experiment.json` is up to date after each, so that a later failure loses nothing."""
+
+    def __init__(
+        self,
+        job: Job,
+        variants: tuple[Variant, ...],
+        sandbox: Sandbox,
+        observer: Observer,
+        directory: Path,
+        experiment: Experiment,
+        repeats: int,
+    ) -> None:
+        self.experiment = experiment
+        self._job = job
+        self._variants = {variant.name: variant for variant in variants}
+        self._sandbox = sandbox
+        self._observer = observer
+        self._directory = directory
+        self._repeats = repeats
+
+    def make(self, step: Step) -> None:
+        target = self._job.target.with_env(self._variants[step.variant].env)
+        plan = RunPlan(
+            name=_title(step, self._repeats),
+            variant=step.variant,
+            target=target,
+            limits=self._job.limits,
+            load=self._job.load,
+            argv=self.experiment.argv,
+            port=self._job.port,
+        )
+        number = len(self.experiment.runs) + len(self.experiment.passes) + 1
+        if step.profile:
+            self._pass(plan, f"{number}-memray-{step.variant}")
+            return
+        name = f"{number}-{step.variant}"
+        self._note(runs=(*self.experiment.runs, name))
+        measure(plan, self._sandbox, self._directory / name, self._observer)
+
+    def _pass(self, plan: RunPlan, name: str) -> None:
+        profile = record_pass(
+            shortened(plan), self._sandbox, self._directory / name, self._observer, source_lines="CI" not in os.environ
+        )
+        recorded = (name,) if profile.status == "recorded" else ()
+        self._note(passes=(*self.experiment.passes, *recorded), profiles=(*self.experiment.profiles, profile))
+
+    def finish(self, elapsed_s: float) -> None:
+        self._note(elapsed_s=elapsed_s)
+
+    def _note(self, **changes: object) -> None:
+        self.experiment = msgspec.structs.replace(self.experiment, **changes)
+        record.save(self._directory, self.experiment)

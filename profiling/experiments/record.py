@@ -1,0 +1,93 @@
+"""An experiment on disk: `experiment.json` beside its runs, and from there to a report, with nothing measured again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from profiling.errors import DataError
+from profiling.judging.analysis import analyse
+from profiling.judging.findings import with_findings
+from profiling.judging.report import AnalysedRun, Report
+from profiling.judging.verdict import judge_comparison
+from profiling.measuring import store
+from profiling.values import SCHEMA_VERSION, Budget, Profile, Value
+
+FILE_NAME = "experiment.json"
+_PHASES_OF_A_RUN = ("start", "load")
+
+
+class Experiment(Value, kw_only=True):
+    """What was run together. Directories are relative to the experiment's own."""
+
+    schema_version: int = SCHEMA_VERSION
+    command: str
+    argv: tuple[str, ...]
+    candidate: str
+    budget: Budget
+    created_at: str
+    runs: tuple[str, ...] = ()
+    passes: tuple[str, ...] = ()
+    """Directories of the memray passes."""
+    profiles: tuple[Profile, ...] = ()
+    elapsed_s: float | None = None
+    """Wall time of all of it, up to the rendering of the report."""
+
+
+def save(directory: Path, experiment: Experiment) -> None:
+    """Write `experiment.json`. Raises OutputError."""
+    store.write_atomically(
+        directory / FILE_NAME, msgspec.json.format(msgspec.json.encode(experiment), indent=1)
+    )
+
+
+def load(directory: Path) -> Experiment:
+    """Read `experiment.json`. Raises DataError."""
+    try:
+        return msgspec.json.decode((directory / FILE_NAME).read_bytes(), type=Experiment)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise DataError(
+            f"{directory} holds no readable experiment ({error})", "name a directory that a measuring command printed"
+        ) from error
+
+
+def load_run(directory: Path, budget: Budget) -> AnalysedRun:
+    """One run from disk, analysed, with its findings. Raises DataError."""
+    stored = store.load(directory)
+    return with_findings(analyse(stored), stored, budget)
+
+
+def report(directory: Path, experiment: Experiment) -> Report:
+    """The report of an experiment, from what is on disk. Raises DataError if a run cannot be read or there is none."""
+    runs = [load_run(directory / name, experiment.budget) for name in experiment.runs]
+    if not any(run.result.variant == experiment.candidate for run in runs):
+        raise DataError(
+            f"{directory} has no run of {experiment.candidate!r}: the experiment ended before it", "make it again"
+        )
+    return Report(
+        command=experiment.command,
+        verdict=judge_comparison(runs, experiment.candidate),
+        candidate=experiment.candidate,
+        runs=tuple(runs),
+        profiles=experiment.profiles,
+        argv=experiment.argv,
+        created_at=experiment.created_at,
+        beside_share=_beside_share(directory, experiment, runs),
+        directory=str(directory.resolve()),
+    )
+
+
+def _beside_share(directory: Path, experiment: Experiment, runs: Sequence[AnalysedRun]) -> float | None:
+    """Time beside start-up and load of the runs and passes, as a share of theirs."""
+    if experiment.elapsed_s is None:
+        return None
+    results = [run.result for run in runs] + [store.load(directory / name).result for name in experiment.passes]
+    spent = sum(
+        (phase.end_ns - phase.start_ns) / 1e9
+        for result in results
+        for phase in result.phases
+        if phase.name in _PHASES_OF_A_RUN
+    )
+    return (experiment.elapsed_s - spent) / spent if spent else None

@@ -1,0 +1,229 @@
+"""What a reader should know about one run: findings, each with what to do about it. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from profiling.judging.analysis import sample_gaps_ms
+from profiling.judging.report import AnalysedRun
+from profiling.measuring.store import StoredRun
+from profiling.units import KIB, format_bytes, format_ms, format_percent
+from profiling.values import Budget, Finding, Outcome, PageCache
+
+_LOW_HEADROOM = 0.10
+_PEAK_TOLERANCE = 0.01
+_LONG_GAP_MS = 25.0
+_NEAR_LIMIT = 0.95
+
+
+def with_findings(run: AnalysedRun, stored: StoredRun, budget: Budget) -> AnalysedRun:
+    """The same run with its findings, most serious first."""
+    found = [
+        *_kills(run),
+        *_end(run),
+        *_answers(run, budget),
+        *_memory(run, budget),
+        *_growth(run, budget),
+        *_trust(run, stored),
+    ]
+    order = {"fail": 0, "warn": 1, "info": 2}
+    found.sort(key=lambda finding: order[finding.level])
+    summary = msgspec.structs.replace(run.summary, findings=tuple(found))
+    return AnalysedRun(
+        summary=summary,
+        result=run.result,
+        memory=run.memory,
+        load=run.load,
+        kills_s=run.kills_s,
+        ready_s=run.ready_s,
+        load_s=run.load_s,
+    )
+
+
+def _kills(run: AnalysedRun) -> list[Finding]:
+    summary, result = run.summary, run.result
+    if not summary.oom_kills:
+        return []
+    limit = format_bytes(summary.memory_limit_bytes)
+    peak = result.kernel_peak_charged_bytes
+    if not result.limit_hits and peak is not None and peak < _NEAR_LIMIT * summary.memory_limit_bytes:
+        return [
+            Finding(
+                id="killed-by-another-limit",
+                level="fail",
+                message=f"killed by the kernel {_times(summary.oom_kills)}, but never near the limit of {limit}:"
+                " the machine or an outer limit ran out of memory",
+                hint="make the run where more memory is free",
+            )
+        ]
+    first = min(run.kills_s)
+    under_load = run.load_s is not None and first >= run.load_s[0]
+    when = f"{first - run.load_s[0]:.1f} s into the load" if under_load and run.load_s else f"{first:.1f} s after the start"
+    if run.ready_s is None:
+        return [
+            Finding(
+                id="oom-kill-at-start",
+                level="fail",
+                message=f"OOM-killed {_times(summary.oom_kills)} before it was ready: starting alone needs more than {limit}",
+                hint="raise --memory, or make the start lighter: `profile` shows what it loads",
+            )
+        ]
+    return [
+        Finding(
+            id="oom-kill",
+            level="fail",
+            message=f"OOM-killed {_times(summary.oom_kills)} at the limit of {limit}, first {when}",
+            hint="the lines of code that held the memory stand below, if the memray pass was on; else run `profile`",
+        )
+    ]
+
+
+def _end(run: AnalysedRun) -> list[Finding]:
+    outcome, reason = run.summary.outcome, run.summary.stop_reason
+    log = f"its output is in {run.summary.run_dir}/service.log"
+    if outcome is Outcome.CRASHED:
+        return [Finding(id="crashed", level="fail", message=f"the service ended by itself: {reason}", hint=log)]
+    if outcome is Outcome.NEVER_READY:
+        return [
+            Finding(
+                id="never-ready",
+                level="fail",
+                message=f"the service never became ready: {reason}",
+                hint=f"check the `ready` path and `startup_timeout`; {log}",
+            )
+        ]
+    if outcome is Outcome.TIMED_OUT:
+        return [Finding(id="timed-out", level="fail", message=f"the run timed out: {reason}", hint=log)]
+    found = []
+    if run.result.clean_end is False:
+        found.append(
+            Finding(
+                id="no-clean-end",
+                level="warn",
+                message="it was not gone within 10 s of SIGTERM and had to be killed",
+                hint="platforms kill it at each deploy, with the requests in flight; handle SIGTERM",
+            )
+        )
+    if run.summary.restarts > run.summary.oom_kills:
+        found.append(
+            Finding(
+                id="restarts",
+                level="warn",
+                message=f"{run.summary.restarts - run.summary.oom_kills} processes ended without an OOM kill and were replaced",
+                hint=f"look for worker timeouts or crashes; {log}",
+            )
+        )
+    return found
+
+
+def _answers(run: AnalysedRun, budget: Budget) -> list[Finding]:
+    summary = run.summary
+    found = []
+    if summary.requests and summary.failures > budget.max_failures * summary.requests:
+        found.append(
+            Finding(
+                id="failures",
+                level="fail",
+                message=f"{summary.failures:,} of {summary.requests:,} requests failed; no answer at all in"
+                f" {format_percent(summary.dark_share)} of the seconds",
+                hint="a refused connection, a wrong status, a wrong body and a timeout all count",
+            )
+        )
+    if budget.max_p95_ms is not None and summary.p95_ms is not None and summary.p95_ms > budget.max_p95_ms:
+        found.append(
+            Finding(
+                id="p95",
+                level="fail",
+                message=f"p95 is {format_ms(summary.p95_ms)}, over the budget of {format_ms(budget.max_p95_ms)}",
+            )
+        )
+    return found
+
+
+def _memory(run: AnalysedRun, budget: Budget) -> list[Finding]:
+    summary = run.summary
+    peak, headroom = summary.peak_unreclaimable_bytes, summary.headroom_bytes
+    if peak is None or headroom is None or summary.oom_kills:
+        return []
+    share = headroom / summary.memory_limit_bytes
+    said = f"{format_bytes(headroom)} ({format_percent(share)}) of headroom"
+    found = []
+    if budget.max_peak_bytes is not None and peak > budget.max_peak_bytes:
+        found.append(
+            Finding(
+                id="peak",
+                level="fail",
+                message=f"peak {format_bytes(peak)}, over the budget of {format_bytes(budget.max_peak_bytes)}",
+            )
+        )
+    if budget.min_headroom is not None and share < budget.min_headroom:
+        found.append(
+            Finding(
+                id="headroom",
+                level="fail",
+                message=f"{said}, under the budget of {format_percent(budget.min_headroom)}",
+            )
+        )
+    elif share < _LOW_HEADROOM:
+        found.append(
+            Finding(id="headroom", level="warn", message=f"only {said}", hint="a busier hour may not fit; raise the limit")
+        )
+    return found
+
+
+def _growth(run: AnalysedRun, budget: Budget) -> list[Finding]:
+    summary = run.summary
+    if summary.growth_low is None or summary.growth_low <= budget.max_growth_bytes_per_request:
+        return []
+    return [
+        Finding(
+            id="growth",
+            level="fail",
+            message=f"memory grows by {(summary.growth_bytes_per_request or 0) / KIB:.1f} KiB with each request"
+            f" (95 % interval {summary.growth_low / KIB:.1f} to {(summary.growth_high or 0) / KIB:.1f})",
+            hint="a leak or a cache without a bound; run it longer to tell a cache that fills",
+        )
+    ]
+
+
+def _trust(run: AnalysedRun, stored: StoredRun) -> list[Finding]:
+    """What lessens the trust in this run's figures."""
+    result, found = run.result, []
+    if result.load_problem:
+        found.append(Finding(id="load-generator", level="warn", message=result.load_problem, hint="see the load's own output"))
+    if result.load_start_ns is not None and len(stored.samples):
+        gaps = sample_gaps_ms(stored.samples, result.load_start_ns, result.load_end_ns or result.end_ns)
+        if len(gaps) and float(np.percentile(gaps, 99)) > _LONG_GAP_MS * 100.0 / result.sampler_hz:
+            found.append(
+                Finding(
+                    id="sampler-gaps",
+                    level="warn",
+                    message=f"1 % of the gaps between samples are over {np.percentile(gaps, 99):.0f} ms: peaks may be missed",
+                    hint="the machine was too busy; run it as root, so that the sampler goes first",
+                )
+            )
+    exact, sampled = result.kernel_peak_charged_bytes, run.summary.peak_charged_bytes
+    if exact and sampled is not None and exact - sampled > _PEAK_TOLERANCE * exact:
+        found.append(
+            Finding(
+                id="missed-peak",
+                level="warn",
+                message=f"the kernel saw a peak of {format_bytes(exact)} charged, the sampler one of {format_bytes(sampled)}",
+                hint="a peak between two samples was missed; the unreclaimable peak may be higher than shown, too",
+            )
+        )
+    if result.page_cache is not PageCache.COLD:
+        found.append(
+            Finding(
+                id="page-cache",
+                level="info",
+                message=f"page cache: {result.page_cache.value}; charged memory may seem smaller than on a fresh instance",
+                hint="the verdict does not depend on it: unreclaimable memory has no page cache in it",
+            )
+        )
+    return found
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -1,0 +1,83 @@
+"""What a renderer gets: everything about a set of runs, already analysed and judged.
+
+Arrays are NumPy float64 of equal length within one series; `t_s` is seconds since the run's start; NaN means unmeasured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from profiling.values import Profile, RunResult, Summary, Verdict
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySeries:
+    """The memory curves of one run, in bytes."""
+
+    t_s: Array
+    charged: Array
+    unreclaimable: Array
+    working_set: Array
+    rss: Array
+    pss: Array
+    anon: Array
+    file: Array
+    shmem: Array
+    kernel: Array
+    processes: Array
+    oom_kills: Array
+    """Cumulative count."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSeries:
+    """What the clients saw, second by second."""
+
+    t_s: Array
+    """Start of each one-second bin."""
+    users: Array
+    rps: Array
+    """Answers as expected per second."""
+    failures: Array
+    """Failed requests per second."""
+    p95_ms: Array
+    """Of the answers as expected that ended in the bin; NaN where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysedRun:
+    """One run: its figures, its curves, and how it was made."""
+
+    summary: Summary
+    result: RunResult
+    memory: MemorySeries
+    load: LoadSeries
+    kills_s: tuple[float, ...]
+    """When each kernel-counted kill was seen, in seconds since the run's start; a kill that was counted twice in one
+    sample stands here twice."""
+    ready_s: float | None
+    load_s: tuple[float, float] | None
+    """Start and end of the load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A page: one verdict over one or more runs."""
+
+    command: str
+    """Name of the command: `compare`, `profile`, `report`."""
+    verdict: Verdict
+    candidate: str | None
+    runs: tuple[AnalysedRun, ...]
+    profiles: tuple[Profile, ...]
+    argv: tuple[str, ...]
+    created_at: str
+    beside_share: float | None
+    """Time spent beside the runs themselves (start-up and load), as a fraction of theirs."""
+    directory: str
+    """Absolute path of the directory that the page lies in; links are relative to it."""

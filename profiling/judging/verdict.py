@@ -1,0 +1,144 @@
+"""The judgements: does a run pass its budget, and what does a comparison show. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from profiling.judging.report import AnalysedRun
+from profiling.units import format_bytes, format_ms
+from profiling.values import Claim, Outcome, Summary, Verdict
+
+_STATUS_OF_CLAIM = {
+    Claim.PROVED: "pass",
+    Claim.BASELINE_SURVIVED: "pass",
+    Claim.CANDIDATE_FAILED: "fail",
+    Claim.INCONCLUSIVE: "inconclusive",
+}
+
+
+def run_status(run: AnalysedRun) -> str:
+    """`pass`, `fail` or `inconclusive` of one run by itself: a failing finding fails; no data is never a pass."""
+    summary = run.summary
+    if summary.outcome in (Outcome.INTERRUPTED, Outcome.STOPPED_EARLY):
+        return "inconclusive"
+    if any(finding.level == "fail" for finding in summary.findings):
+        return "fail"
+    if summary.outcome is not Outcome.COMPLETED:
+        return "fail"
+    if run.result.load_problem or not summary.requests or not summary.samples:
+        return "inconclusive"
+    return "pass"
+
+
+def judge_one(run: AnalysedRun) -> Verdict:
+    """One run by itself: there is nothing to compare it with, so the claim is inconclusive."""
+    status, summary = run_status(run), run.summary
+    subject = f"{run.result.target.name} ({summary.name})" if summary.name != run.result.target.name else summary.name
+    failing = next((finding.message for finding in summary.findings if finding.level == "fail"), None)
+    if status == "pass":
+        sentence = f"{subject} holds: {_survival(summary)}."
+    elif status == "fail":
+        sentence = f"{subject} does not hold: {failing or summary.stop_reason or summary.outcome.value}."
+    else:
+        reason = run.result.load_problem or summary.stop_reason or summary.outcome.value
+        sentence = f"Nothing can be said about {subject}: {reason}."
+    return Verdict(claim=Claim.INCONCLUSIVE, status=status, sentence=sentence, evidence=(_evidence(summary),))
+
+
+def judge_comparison(runs: Sequence[AnalysedRun], candidate: str) -> Verdict:
+    """Whether `candidate` survives a load that kills another variant, by the kernel's own counters.
+
+    `proved` needs every run of another variant killed and every run of the candidate to have answered everything
+    without a kill. Raises ValueError if there is no run of the candidate.
+    """
+    mine = [run for run in runs if run.result.variant == candidate]
+    if not mine:
+        raise ValueError(f"no run of {candidate!r}")
+    others: dict[str, list[AnalysedRun]] = {}
+    for run in runs:
+        if run.result.variant != candidate:
+            others.setdefault(run.result.variant, []).append(run)
+    if not others:
+        worst = min(mine, key=lambda run: ("fail", "inconclusive", "pass").index(run_status(run)))
+        return judge_one(worst)
+    killed = {name: group for name, group in others.items() if all(run.summary.oom_kills for run in group)}
+    claim = _claim(mine, list(others.values()), bool(killed))
+    return Verdict(
+        claim=claim,
+        status=_STATUS_OF_CLAIM[claim],
+        sentence=_sentence(claim, mine[0], next(iter((killed or others).values()))[0], mine),
+        evidence=tuple(_evidence(run.summary) for run in runs),
+    )
+
+
+def _claim(mine: list[AnalysedRun], others: list[list[AnalysedRun]], baseline_killed: bool) -> Claim:
+    statuses = {run_status(run) for run in mine}
+    if "fail" in statuses:
+        return Claim.CANDIDATE_FAILED
+    if "inconclusive" in statuses:
+        return Claim.INCONCLUSIVE
+    if baseline_killed:
+        return Claim.PROVED
+    survived = all(
+        run.summary.outcome is Outcome.COMPLETED and run.summary.requests > run.summary.failures and not run.summary.oom_kills
+        for group in others
+        for run in group
+    )
+    return Claim.BASELINE_SURVIVED if survived else Claim.INCONCLUSIVE
+
+
+def _sentence(claim: Claim, mine: AnalysedRun, other: AnalysedRun, all_mine: list[AnalysedRun]) -> str:
+    name, other_name = mine.result.variant, other.result.variant
+    limit = format_bytes(mine.summary.memory_limit_bytes)
+    load = f"{mine.result.load.peak_users} users"
+    if claim is Claim.PROVED:
+        return (
+            f"Proved: under {load}, {other_name} is OOM-killed at {limit} ({_kill_words(other.summary)});"
+            f" {name} survives: {_survival(mine.summary)}."
+        )
+    if claim is Claim.BASELINE_SURVIVED:
+        return (
+            f"Not proved: {other_name} survives {load} at {limit} as well. {name} needs"
+            f" {_against(mine.summary.peak_unreclaimable_bytes, other.summary.peak_unreclaimable_bytes)} and answers in"
+            f" {format_ms(mine.summary.p50_ms)} instead of {format_ms(other.summary.p50_ms)} at the median{_factor(mine.summary, other.summary)}."
+        )
+    if claim is Claim.CANDIDATE_FAILED:
+        failed = next(run for run in all_mine if run_status(run) == "fail")
+        finding = next((f.message for f in failed.summary.findings if f.level == "fail"), failed.summary.outcome.value)
+        return f"{name} does not hold under {load} at {limit}: {finding}."
+    for run in (*all_mine, other):
+        if run_status(run) != "pass":
+            reason = run.result.load_problem or run.summary.stop_reason or run.summary.outcome.value
+            return f"Nothing is proved: {run.result.variant} was {run.summary.outcome.value} without an OOM kill ({reason})."
+    return "Nothing is proved: the runs of one variant contradict each other."
+
+
+def _kill_words(summary: Summary) -> str:
+    kills = f"{summary.oom_kills} kernel-counted kill{'s' if summary.oom_kills != 1 else ''}"
+    return f"{kills}, {summary.requests - summary.failures:,} of {summary.requests:,} requests answered"
+
+
+def _survival(summary: Summary) -> str:
+    return (
+        f"0 kills, all {summary.requests:,} requests answered, peak {format_bytes(summary.peak_unreclaimable_bytes)}"
+        if not summary.failures
+        else f"0 kills, {summary.requests - summary.failures:,} of {summary.requests:,} requests answered,"
+        f" peak {format_bytes(summary.peak_unreclaimable_bytes)}"
+    )
+
+
+def _against(mine: int | None, other: int | None) -> str:
+    if mine is None or other is None:
+        return "an unmeasured amount"
+    return f"{format_bytes(mine)} instead of {format_bytes(other)}"
+
+
+def _factor(mine: Summary, other: Summary) -> str:
+    if not mine.p50_ms or not other.p50_ms or other.p50_ms < 1.5 * mine.p50_ms:
+        return ""
+    return f", {other.p50_ms / mine.p50_ms:.0f} times as fast"
+
+
+def _evidence(summary: Summary) -> str:
+    peak, limit = format_bytes(summary.peak_unreclaimable_bytes), format_bytes(summary.memory_limit_bytes)
+    return f"{summary.name}: {summary.outcome.value}, {_kill_words(summary)}, peak {peak} of {limit} unreclaimable"

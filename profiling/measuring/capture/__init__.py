@@ -1,0 +1,86 @@
+"""memray, and nothing but memray: the pass in which the target runs under memray's tracker.
+
+Before it `prepare` says with which command, or why not; after it `captures` finds what was recorded, `held` says
+whose memory it was, `flamegraphs` draws it. Importing this package does not import memray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from profiling.errors import CannotRunError
+from profiling.measuring.capture.command import CannotTrackError, check_memray, python_program, tracked_command
+from profiling.measuring.capture.flamegraph import Flamegraphs, flamegraphs
+from profiling.measuring.capture.head import ended_cleanly
+from profiling.measuring.capture.place import unfit
+from profiling.values import HeldMemory
+
+__all__ = [
+    "CannotTrackError",
+    "Flamegraphs",
+    "Tracking",
+    "captures",
+    "ended_cleanly",
+    "flamegraphs",
+    "held",
+    "prepare",
+    "tracked_command",
+    "unfit",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """How to run a target under memray."""
+
+    command: tuple[str, ...]
+    """Takes the place of the target's command; directory and environment stay the target's own."""
+    capture: Path
+    """What the first process records; a forked child adds its process id (`capture.bin.4711`)."""
+    cost_bytes: int
+    """What memray itself holds in a trivial program; see `cost.tracker_cost_bytes`."""
+
+
+def prepare(command: Sequence[str], *, environ: Mapping[str, str], directory: str | Path, capture: Path) -> Tracking:
+    """Everything that a profiled run needs to know beforehand; takes about 1 s, most of it the cost's measurement.
+
+    `environ` and `directory` are the target's. Raises `CannotTrackError` with the reason why the pass must be
+    skipped: another language, no memray in the target's environment, a capture that would lie in memory, ...
+    """
+    program = python_program(command, environ, directory)
+    reason = unfit(capture.parent) or check_memray(
+        program.interpreter, program.options, environ=environ, directory=directory
+    )
+    if reason:
+        raise CannotTrackError(reason)
+    from profiling.measuring.capture.cost import tracker_cost_bytes
+
+    try:
+        cost = tracker_cost_bytes(program.interpreter, program.options, environ=environ, directory=directory)
+    except CannotRunError as error:
+        raise CannotTrackError(error.message) from None
+    return Tracking(tuple(program.tracked(capture)), capture, cost)
+
+
+def captures(capture: Path) -> tuple[Path, ...]:
+    """The captures of one pass: the first process's own, if it is there, and those of its forked children by pid."""
+    children = [path for path in capture.parent.glob(f"{capture.name}.*") if path.name.rpartition(".")[2].isdecimal()]
+    children.sort(key=lambda path: int(path.name.rpartition(".")[2]))
+    return (*((capture,) if capture.exists() else ()), *children)
+
+
+def held(
+    captures: Iterable[Path],
+    at: Literal["kill", "peak"] = "kill",
+    *,
+    directory: Path,
+    own_roots: Sequence[Path] = (),
+    top: int = 10,
+) -> tuple[HeldMemory, ...]:
+    """What held the memory, by line of the user's own code: see `reading.held`. Raises `DataError`."""
+    from profiling.measuring.capture import reading
+
+    return reading.held(captures, at, directory=directory, own_roots=own_roots, top=top)

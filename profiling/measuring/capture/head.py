@@ -1,0 +1,40 @@
+"""What the first bytes of a capture tell, without memray."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+_LZ4_MAGIC = b"\x04\x22\x4d\x18"
+# The head of memray's file: magic, header version, Python version, two flags, number of allocations.
+_HEAD = struct.Struct("<7sii??Q")
+_MAGIC = b"memray\0"
+
+
+def ended_cleanly(capture: Path) -> bool:
+    """Whether the process ended by itself, as opposed to a signal that it did not handle.
+
+    memray writes the number of allocations into the file's head only when the tracker is stopped; the launcher stops
+    it when the interpreter ends and in `os._exit`. False for an empty file, too.
+    """
+    head = _first_bytes(capture)
+    if head.startswith(_LZ4_MAGIC):
+        return True  # memray compresses only after the tracker was stopped
+    if len(head) < _HEAD.size:
+        return False
+    magic, *_, allocations = _HEAD.unpack(head)
+    return bool(magic == _MAGIC and allocations > 0)
+
+
+def is_blank(capture: Path) -> bool:
+    """Whether the process came to its end before a whole head was written, or the file is not there."""
+    head = _first_bytes(capture)
+    return len(head) < _HEAD.size or not any(head)
+
+
+def _first_bytes(capture: Path) -> bytes:
+    try:
+        with capture.open("rb") as file:
+            return file.read(_HEAD.size)
+    except OSError:
+        return b""

@@ -1,0 +1,38 @@
+"""Where a run is made: what a reader needs to make it again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from collections.abc import Iterable
+from importlib import metadata
+
+from profiling.values import Environment
+
+
+def tool_version() -> str:
+    """The installed version of oomproof; `unknown` in a checkout that was never installed."""
+    try:
+        return metadata.version("oomproof")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def describe(sandbox_reason: str, swap: str, packages: Iterable[str]) -> Environment:
+    """This machine, and the versions of those of `packages` that are installed beside the tool."""
+    versions = {}
+    for package in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return Environment(
+        tool_version=tool_version(),
+        python=platform.python_version(),
+        kernel=f"{platform.system()} {platform.release()}",
+        machine=platform.machine(),
+        cpu_count=len(os.sched_getaffinity(0)),
+        memory_total_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        sandbox_reason=sandbox_reason,
+        swap=swap,
+        packages=versions,
+    )

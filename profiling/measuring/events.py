@@ -1,0 +1,78 @@
+"""What a measurement tells its observer while it happens: for the live view, and for whoever wants to stop early."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from profiling.values import Limits, Outcome, Value
+
+
+class ExperimentStarted(Value, kw_only=True):
+    """A set of runs begins; `runs` are their titles, in order."""
+
+    title: str
+    runs: tuple[str, ...]
+
+
+class RunStarted(Value, kw_only=True):
+    run: str
+    limits: Limits
+    sandbox: str
+    planned_users: int
+    planned_load_s: float
+
+
+class PhaseStarted(Value, kw_only=True):
+    """`drop-caches`, `start`, `load`, `settle`, `stop`; beside runs: `prepare`, `flame graphs`, `report`."""
+
+    run: str
+    phase: str
+
+
+class Tick(Value, kw_only=True):
+    """A few times a second while a run is on. Requests are counts since the load began; `rps` is that of the last second."""
+
+    run: str
+    phase: str
+    elapsed_s: float
+    phase_elapsed_s: float
+    unreclaimable_bytes: int | None
+    charged_bytes: int | None
+    limit_bytes: int
+    oom_kills: int
+    users: int
+    requests: int
+    failures: int
+    rps: float
+
+
+class RunFinished(Value, kw_only=True):
+    run: str
+    outcome: Outcome
+    oom_kills: int
+    peak_unreclaimable_bytes: int | None
+    limit_bytes: int
+    requests: int
+    failures: int
+    reason: str | None
+
+
+class Note(Value, kw_only=True):
+    """A line that whoever watches should see: a fallback taken, something skipped."""
+
+    text: str
+
+
+Event = ExperimentStarted | RunStarted | PhaseStarted | Tick | RunFinished | Note
+
+
+class Observer(Protocol):
+    def notify(self, event: Event, /) -> None:
+        """Called from the measuring thread; must not block for long."""
+
+
+class Silent:
+    """An observer for nobody."""
+
+    def notify(self, event: Event, /) -> None:
+        pass

@@ -1,0 +1,360 @@
+"""The orchestrator of one run: cold files, capped service, sampler beside it, load, counters, clean end, all on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+
+from loadtests import requestlog
+from loadtests.driver import LoadError, LoadProcess
+from loadtests.plan import LoadEnd, LoadPlan, LoadSummary
+from profiling.errors import InterruptedRunError, LoadFailedError
+from profiling.measuring import environment, page_cache, samples, store
+from profiling.measuring.events import Observer, PhaseStarted, RunFinished, RunStarted, Tick
+from profiling.measuring.interrupts import uninterrupted
+from profiling.measuring.readiness import HOST, claim_port, free_port, is_ready
+from profiling.measuring.sampler import SamplerProcess
+from profiling.measuring.sandboxes.base import Counters, Running, Sandbox
+from profiling.measuring.watch import Watch
+from profiling.values import Limits, Outcome, PageCache, Phase, RunResult, Target, Value
+
+_POLL_S = 0.05
+_TICK_S = 0.25
+_SETTLE_S = 1.0
+"""How long the service is watched after the load, to see what stays."""
+_GRACE_S = 10.0
+_INTERRUPTED_GRACE_S = 2.0
+_KILLS_AT_START = 3
+"""So many kills before the first `ready`, and the service is not waited for any longer: a supervisor restarts it forever."""
+_PACKAGES = ("locust", "memray", "gunicorn", "flask", "torch", "transformers")
+
+
+class RunPlan(Value, kw_only=True):
+    """Everything that one run needs to know."""
+
+    name: str
+    target: Target
+    limits: Limits
+    load: LoadPlan
+    argv: tuple[str, ...] = ()
+    port: int | None = None
+    """None: a free one."""
+    cold: bool = True
+    """Drop the service's files from the page cache first."""
+    sampler_hz: float = 100.0
+    variant: str | None = None
+    """What is compared, where several runs share one; the run's own name where it is None."""
+    capture: str | None = None
+    """File name of the memray capture that the command writes into the run's directory, for the record."""
+    capture_cost_bytes: int | None = None
+
+
+def measure(plan: RunPlan, sandbox: Sandbox, directory: Path, observer: Observer) -> RunResult:
+    """Make one run; its data is in `directory` when this returns, and also when it raises after the start.
+
+    Raises CannotRunError if it could not be made, InterruptedRunError on KeyboardInterrupt (the run is saved as such).
+    An OOM kill is a result, not an error.
+    """
+    run = _Run(plan, sandbox, directory, observer)
+    try:
+        run.make()
+    except LoadError as error:
+        run.save()
+        raise LoadFailedError(error.message, error.hint) from error
+    except KeyboardInterrupt:
+        run.outcome = Outcome.INTERRUPTED
+        run.save()
+        raise InterruptedRunError(
+            f"interrupted during {plan.name!r}; what was measured is in {directory}",
+            f"read it with: report {directory}",
+        ) from None
+    return run.save()
+
+
+class _Run:
+    def __init__(self, plan: RunPlan, sandbox: Sandbox, directory: Path, observer: Observer) -> None:
+        self.plan = plan
+        self.sandbox = sandbox
+        self.directory = store.make_directory(directory)
+        self.observer = observer
+        self.watch = Watch(self.directory)
+        self.outcome = Outcome.COMPLETED
+        self.stop_reason: str | None = None
+        self.phases: list[Phase] = []
+        self.page_cache = PageCache.UNKNOWN
+        self.start_ns = time.monotonic_ns()
+        self.started_at = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        self.ready_ns: int | None = None
+        self.exit_status: int | None = None
+        self.clean_end: bool | None = None
+        self.counters = Counters(oom_kills=0, limit_hits=0, peak_charged_bytes=None)
+        self.load_summary: LoadSummary | None = None
+        self.sampler_cpu_s: float | None = None
+        self._phase = ""
+        self._phase_start_ns = self.start_ns
+        self._last_tick_ns = 0
+
+    def make(self) -> None:
+        plan = self.plan
+        self.observer.notify(
+            RunStarted(
+                run=plan.name,
+                limits=plan.limits,
+                sandbox=self.sandbox.name,
+                planned_users=plan.load.peak_users,
+                planned_load_s=plan.load.duration_s,
+            )
+        )
+        store.save(self.directory, self._result(Outcome.INTERRUPTED))
+        port = claim_port(plan.port) if plan.port else free_port()
+        with contextlib.ExitStack() as cleanup:
+            # Locust is loaded while the page cache is being dropped, so that it is idle when the service starts.
+            load = self._start_load(port)
+            cleanup.callback(load.kill)
+            with self._in_phase("drop-caches"):
+                if plan.cold:
+                    self.page_cache = page_cache.drop(plan.target.reads)
+            self.start_ns = time.monotonic_ns()
+            service = self._start_service(port)
+            cleanup.callback(self._end, service)
+            sampler = SamplerProcess(
+                service.source.version,
+                service.source.directory,
+                self.directory / store.SAMPLES_FILE,
+                plan.sampler_hz,
+            )
+            cleanup.callback(self._end_sampler, sampler)
+            with self._in_phase("start"):
+                ready = self._wait_until_ready(service, port)
+            if ready:
+                with self._in_phase("load"):
+                    self._load(service, load)
+                with self._in_phase("settle"):
+                    self._settle(service)
+            with self._in_phase("stop"):
+                self._stop(service)
+
+    def _start_load(self, port: int) -> LoadProcess:
+        target = self.plan.target
+        work = self.directory / "load"
+        return LoadProcess.start(
+            f"http://{HOST}:{port}",
+            self.plan.load,
+            target.request,
+            self.directory / store.REQUESTS_FILE,
+            work,
+            locustfile=Path(target.locustfile) if target.locustfile else None,
+            hold=True,
+        )
+
+    def _start_service(self, port: int) -> Running:
+        service = self.plan.target.service
+        fill = {"host": HOST, "port": str(port), "run_dir": str(self.directory)}
+        command = [_fill(word, fill) for word in service.command]
+        env = {name: value for name, value in os.environ.items() if not name.startswith("OOMPROOF_")}
+        env |= {"PORT": str(port)} | {name: _fill(value, fill) for name, value in service.env.items()}
+        return self.sandbox.start(
+            command,
+            directory=Path(service.directory),
+            env=env,
+            limits=self.plan.limits,
+            log=self.directory / "service.log",
+        )
+
+    def _wait_until_ready(self, service: Running, port: int) -> bool:
+        spec = self.plan.target.service
+        deadline = time.monotonic() + spec.startup_timeout_s
+        while not is_ready(port, spec.ready):
+            self._tick()
+            self.exit_status = service.exit_status()
+            kills = service.counters().oom_kills
+            if self.exit_status is not None:
+                self._ended(f"{_how(self.exit_status)} before it was ready", Outcome.CRASHED)
+                return False
+            if kills >= _KILLS_AT_START:
+                self._ended(f"killed {kills} times before it was ready", Outcome.OOM_KILLED)
+                return False
+            if time.monotonic() > deadline:
+                self._ended(
+                    f"no 2xx from {spec.ready} within {spec.startup_timeout_s:g} s", Outcome.NEVER_READY
+                )
+                return False
+            time.sleep(_POLL_S)
+        self.ready_ns = time.monotonic_ns()
+        return True
+
+    def _load(self, service: Running, load: LoadProcess) -> None:
+        load.release()
+        while load.poll() is None:
+            self._tick()
+            self.exit_status = service.exit_status()
+            if self.exit_status is not None:
+                self._ended(f"{_how(self.exit_status)} under load", Outcome.CRASHED)
+                load.stop()
+                break
+            time.sleep(_POLL_S)
+        self.load_summary = load.wait(_GRACE_S)
+        if self.load_summary.ended is LoadEnd.FAILED:
+            raise LoadFailedError(
+                f"the load generator failed: {self.load_summary.message}", f"its output is in {self.directory / 'load'}"
+            )
+        if self.load_summary.ended is LoadEnd.OVERDUE:
+            self._ended("the load did not end in time", Outcome.TIMED_OUT)
+
+    def _settle(self, service: Running) -> None:
+        deadline = time.monotonic() + _SETTLE_S
+        while time.monotonic() < deadline and self.exit_status is None:
+            self._tick()
+            self.exit_status = service.exit_status()
+            if self.exit_status is not None:
+                self._ended(f"{_how(self.exit_status)} after the load", Outcome.CRASHED)
+            time.sleep(_POLL_S)
+
+    def _stop(self, service: Running) -> None:
+        self.counters = service.counters()
+        ended_by_itself = self.exit_status is not None
+        clean = service.stop(_GRACE_S)
+        self.clean_end = None if ended_by_itself else clean
+
+    def _end(self, service: Running) -> None:
+        """Whatever happened: nothing stays behind, and the counters are read before the cgroup goes."""
+        with uninterrupted():
+            service.stop(_INTERRUPTED_GRACE_S)
+            self.counters = service.counters()
+            service.close()
+
+    def _end_sampler(self, sampler: SamplerProcess) -> None:
+        with uninterrupted():
+            self.sampler_cpu_s = sampler.stop()["cpu_s"]
+
+    def _ended(self, reason: str, outcome: Outcome) -> None:
+        if self.stop_reason is None:
+            self.stop_reason = reason
+            self.outcome = outcome
+
+    @contextlib.contextmanager
+    def _in_phase(self, name: str) -> Iterator[None]:
+        self._phase, self._phase_start_ns = name, time.monotonic_ns()
+        self.observer.notify(PhaseStarted(run=self.plan.name, phase=name))
+        try:
+            yield
+        finally:
+            self.phases.append(Phase(name=name, start_ns=self._phase_start_ns, end_ns=time.monotonic_ns()))
+
+    def _tick(self) -> None:
+        now = time.monotonic_ns()
+        if now - self._last_tick_ns < _TICK_S * 1e9:
+            return
+        self._last_tick_ns = now
+        self.watch.look(now)
+        self.observer.notify(
+            Tick(
+                run=self.plan.name,
+                phase=self._phase,
+                elapsed_s=(now - self.start_ns) / 1e9,
+                phase_elapsed_s=(now - self._phase_start_ns) / 1e9,
+                unreclaimable_bytes=self.watch.unreclaimable_bytes,
+                charged_bytes=self.watch.charged_bytes,
+                limit_bytes=self.plan.limits.memory_bytes,
+                oom_kills=self.watch.oom_kills,
+                users=self.watch.users,
+                requests=self.watch.requests,
+                failures=self.watch.failures,
+                rps=self.watch.rps,
+            )
+        )
+
+    def save(self) -> RunResult:
+        """Write `run.json` as things stand, tell the observer, and answer with it."""
+        if self.counters.oom_kills and self.outcome is not Outcome.INTERRUPTED:
+            self.outcome = Outcome.OOM_KILLED
+        result = self._result(self.outcome)
+        store.save(self.directory, result)
+        self.watch.look(time.monotonic_ns())
+        self.observer.notify(
+            RunFinished(
+                run=self.plan.name,
+                outcome=self.outcome,
+                oom_kills=self.counters.oom_kills,
+                peak_unreclaimable_bytes=_peak(self.directory, result),
+                limit_bytes=self.plan.limits.memory_bytes,
+                requests=self.watch.requests,
+                failures=self.watch.failures,
+                reason=self.stop_reason,
+            )
+        )
+        return result
+
+    def _result(self, outcome: Outcome) -> RunResult:
+        plan, load = self.plan, self.load_summary
+        return RunResult(
+            name=plan.name,
+            variant=plan.variant or plan.name,
+            target=plan.target,
+            limits=plan.limits,
+            load=plan.load,
+            sandbox=self.sandbox.name,
+            argv=plan.argv,
+            started_at=self.started_at,
+            outcome=outcome,
+            stop_reason=self.stop_reason,
+            oom_kills=self.counters.oom_kills,
+            limit_hits=self.counters.limit_hits,
+            exit_status=self.exit_status,
+            start_ns=self.start_ns,
+            ready_ns=self.ready_ns,
+            load_start_ns=load.started_ns if load else None,
+            load_end_ns=load.ended_ns if load else None,
+            load_problem=_load_problem(load) if load else None,
+            end_ns=time.monotonic_ns(),
+            phases=tuple(self.phases),
+            kernel_peak_charged_bytes=self.counters.peak_charged_bytes,
+            clean_end=self.clean_end,
+            page_cache=self.page_cache,
+            sampler_hz=plan.sampler_hz,
+            sampler_cpu_s=self.sampler_cpu_s,
+            environment=environment.describe(self.sandbox.reason, self.sandbox.swap, _PACKAGES),
+            sample_fields=samples.FIELDS,
+            request_fields=tuple(requestlog.FIELDS),
+            capture=plan.capture,
+            capture_cost_bytes=plan.capture_cost_bytes,
+        )
+
+
+def _fill(text: str, values: dict[str, str]) -> str:
+    """`{host}`, `{port}` and `{run_dir}` filled in; any other brace stays as it is."""
+    for name, value in values.items():
+        text = text.replace("{" + name + "}", value)
+    return text
+
+
+def _how(status: int) -> str:
+    if status == 125:
+        return "it could not enter its cgroup"
+    return f"ended by signal {-status}" if status < 0 else f"ended with exit status {status}"
+
+
+_BUSY_GENERATOR = 0.9
+"""From this share of a core on, one Locust process (one thread) may be what limits the figures."""
+
+
+def _load_problem(load: LoadSummary) -> str | None:
+    if load.nothing_sent:
+        return "the load generator sent nothing"
+    if load.task_errors:
+        return f"the load's own code raised {load.task_errors} times: {load.message}"
+    if load.cpu_share is not None and load.cpu_share > _BUSY_GENERATOR:
+        return f"the load generator used {load.cpu_share:.0%} of a core: it, not the service, may be the bottleneck"
+    return None
+
+
+def _peak(directory: Path, result: RunResult) -> int | None:
+    found = store.load(directory).samples if result.sample_fields else []
+    return int(found["unreclaimable"].max()) if len(found) else None
+
+

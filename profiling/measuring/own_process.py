@@ -1,0 +1,20 @@
+"""How we start modules of ours as processes of their own: light, and with our root on *their* path only."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The directory that holds `profiling`, `loadtests` and `backend`: a checkout, or site-packages."""
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    """A command that runs `module` without site-packages (-S): standard library and our own light modules only."""
+    return [sys.executable, "-S", "-m", module, *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Our environment with ROOT as the module path, nothing else on it, and no bytecode written."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONSAFEPATH": "1"}

@@ -1,0 +1,44 @@
+"""Ports, and asking a service whether it is ready."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+
+from profiling.errors import PortTakenError
+
+HOST = "127.0.0.1"
+
+
+def free_port() -> int:
+    """A port that nothing listens on right now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def claim_port(port: int) -> int:
+    """`port`, after a look that it is free. Raises PortTakenError."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise PortTakenError(
+                f"port {port} on {HOST} cannot be used ({(error.strerror or str(error)).lower()})",
+                "leave --port out to get a free one, or end what listens there",
+            ) from error
+    return port
+
+
+def is_ready(port: int, path: str, timeout_s: float = 2.0) -> bool:
+    """Whether `GET path` is answered with 2xx now."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=timeout_s)
+    try:
+        connection.request("GET", path)
+        return 200 <= connection.getresponse().status < 300
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,102 @@
+"""A run on disk: `run.json` (a RunResult) with `samples.bin` and `requests.bin` in bulk beside it.
+
+`run.json` is written when the run begins, as interrupted, and replaced when it ends: a run whose tool was killed is
+readable up to the last flush.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from profiling.errors import DataError, OutputError
+from profiling.values import SCHEMA_VERSION, RunResult
+
+RUN_FILE = "run.json"
+SAMPLES_FILE = "samples.bin"
+REQUESTS_FILE = "requests.bin"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """One run as read from disk. `samples` and `requests` are structured arrays, memory-mapped and read-only; their
+    fields stand in `result.sample_fields` and `result.request_fields`."""
+
+    directory: Path
+    result: RunResult
+    samples: NDArray[np.void]
+    requests: NDArray[np.void]
+
+
+def make_directory(path: Path) -> Path:
+    """Make `path` and prove that it can be written to. Raises OutputError if not."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".oomproof-probe"
+        probe.write_bytes(b"0" * 4096)
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written to ({(error.strerror or str(error)).lower()})",
+            "name another directory with --out, or make room there",
+        ) from error
+    return path.resolve()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace `path` with `data` as a whole. Raises OutputError if that cannot be done; the old file then stays."""
+    temporary = path.with_name(f".oomproof-{path.name}")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path} could not be written ({(error.strerror or str(error)).lower()})", "make room on that disk"
+        ) from error
+
+
+def save(directory: Path, result: RunResult) -> None:
+    """Write `run.json`. Raises OutputError."""
+    write_atomically(directory / RUN_FILE, msgspec.json.format(msgspec.json.encode(result), indent=1))
+
+
+def load(directory: Path) -> StoredRun:
+    """Read a run. A torn last record is dropped. Raises DataError if it is no run, or one of another schema."""
+    path = directory / RUN_FILE
+    try:
+        raw = path.read_bytes()
+        version = msgspec.json.decode(raw, type=dict[str, Any]).get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise DataError(
+                f"{path} has schema version {version!r}, this tool reads {SCHEMA_VERSION}",
+                "read it with the version of oomproof that wrote it",
+            )
+        result = msgspec.json.decode(raw, type=RunResult)
+    except OSError as error:
+        raise DataError(
+            f"{directory} is no run: {path.name} cannot be read ({(error.strerror or str(error)).lower()})",
+            "name a directory that a measuring command printed",
+        ) from error
+    except msgspec.MsgspecError as error:
+        raise DataError(f"{path} is damaged: {error}", "make the run again") from error
+    return StoredRun(
+        directory=directory.resolve(),
+        result=result,
+        samples=_records(directory / SAMPLES_FILE, result.sample_fields),
+        requests=_records(directory / REQUESTS_FILE, result.request_fields),
+    )
+
+
+def _records(path: Path, fields: tuple[tuple[str, str], ...]) -> NDArray[np.void]:
+    dtype = np.dtype(list(fields))
+    size = path.stat().st_size if path.exists() else 0
+    if not dtype.itemsize or size < dtype.itemsize:
+        return np.empty(0, dtype)
+    return np.memmap(path, dtype, mode="r", shape=(size // dtype.itemsize,))

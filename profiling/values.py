@@ -1,0 +1,276 @@
+"""What is measured and what comes of it: frozen values, units in the names.
+
+Bytes are ints, fractions are 0..1, times in `_ns` are CLOCK_MONOTONIC, `None` means unmeasured.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from loadtests.plan import LoadPlan, RequestTemplate
+
+SCHEMA_VERSION = 1
+
+
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all values: immutable, compared by content, unknown keys refused."""
+
+
+class Outcome(StrEnum):
+    """How a run ended."""
+
+    COMPLETED = "completed"
+    OOM_KILLED = "oom-killed"  # the kernel counted a kill, even if the service recovered
+    CRASHED = "crashed"  # the service ended by itself
+    NEVER_READY = "never-ready"  # alive, but no successful `ready` within the start-up timeout
+    TIMED_OUT = "timed-out"  # the load did not end within its deadline
+    STOPPED_EARLY = "stopped-early"
+    INTERRUPTED = "interrupted"
+
+
+class PageCache(StrEnum):
+    COLD = "cold"
+    WARM = "warm"
+    UNKNOWN = "unknown"
+
+
+class Limits(Value, kw_only=True):
+    """What the service may use."""
+
+    memory_bytes: int
+    cpus: float | None = None
+    pids: int | None = None
+
+
+class Service(Value, kw_only=True):
+    """One process tree under one limit. `{host}` and `{port}` in the command are filled in at the start."""
+
+    command: tuple[str, ...]
+    directory: str
+    """Absolute path of the working directory."""
+    name: str = "service"
+    env: dict[str, str] = {}
+    ready: str = "/health"
+    """Path whose first 2xx means ready."""
+    startup_timeout_s: float = 60.0
+
+
+class Target(Value, kw_only=True):
+    """What is measured: the services of one system, and the request that the load sends."""
+
+    name: str
+    services: tuple[Service, ...]
+    request: RequestTemplate
+    locustfile: str | None = None
+    prepare: tuple[str, ...] = ()
+    """A command that is run once before anything is measured; quick when there is nothing to do."""
+    reads: tuple[str, ...] = ()
+    """Files and directories that the service will read besides its interpreter's: dropped from the page cache."""
+
+    def __post_init__(self) -> None:
+        if len(self.services) != 1:
+            raise ValueError("a target has one service")
+
+    @property
+    def service(self) -> Service:
+        return self.services[0]
+
+    def with_env(self, env: dict[str, str]) -> Target:
+        """The same target with `env` laid over its services' environment."""
+        changed = tuple(msgspec.structs.replace(s, env={**s.env, **env}) for s in self.services)
+        return msgspec.structs.replace(self, services=changed)
+
+
+class Variant(Value, kw_only=True):
+    """One side of a comparison: a name and what it changes in the environment."""
+
+    name: str
+    env: dict[str, str] = {}
+
+
+class Budget(Value, kw_only=True):
+    """What a run must keep. The defaults are those of a service without a `[budget]` table."""
+
+    max_peak_bytes: int | None = None
+    min_headroom: float | None = None
+    """Fraction of the limit; below it fails. Without it, below 10 % warns."""
+    max_p95_ms: float | None = None
+    max_failures: float = 0.0
+    max_growth_bytes_per_request: float = 1024.0
+    tolerance: float = 0.01
+
+
+class Phase(Value, kw_only=True):
+    """A stretch of a run: `drop-caches`, `start`, `load`, `settle`, `stop`."""
+
+    name: str
+    start_ns: int
+    end_ns: int
+
+
+class Environment(Value, kw_only=True):
+    """Where a run was made, for whoever makes it again."""
+
+    tool_version: str
+    python: str
+    kernel: str
+    machine: str
+    cpu_count: int
+    memory_total_bytes: int
+    sandbox_reason: str
+    """Why this sandbox was chosen."""
+    swap: str
+    """What was in force: `off (limit)`, `off (machine has none)`, ..."""
+    packages: dict[str, str] = {}
+
+
+class RunResult(Value, kw_only=True):
+    """One run as measured; what is in bulk (samples, requests) lies beside it on disk."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    variant: str
+    """What is compared; runs that repeat one share it."""
+    target: Target
+    limits: Limits
+    load: LoadPlan
+    sandbox: str
+    """`cgroup-v1`, `cgroup-v2`, `docker` or `podman`."""
+    argv: tuple[str, ...]
+    """The command that made the run."""
+    started_at: str
+    """Wall clock, ISO 8601 with offset."""
+    outcome: Outcome
+    stop_reason: str | None = None
+    oom_kills: int = 0
+    limit_hits: int = 0
+    """How often the kernel had to reclaim or kill because of this limit."""
+    exit_status: int | None = None
+    """The main process's exit status before it was asked to stop; negative: a signal."""
+    start_ns: int = 0
+    ready_ns: int | None = None
+    load_start_ns: int | None = None
+    load_end_ns: int | None = None
+    load_problem: str | None = None
+    """Why the load generator is not to be trusted in this run, if so."""
+    end_ns: int = 0
+    phases: tuple[Phase, ...] = ()
+    kernel_peak_charged_bytes: int | None = None
+    """memory.peak (v2), memory.max_usage_in_bytes (v1): exact."""
+    clean_end: bool | None = None
+    """Gone within 10 s of SIGTERM."""
+    page_cache: PageCache = PageCache.UNKNOWN
+    sampler_hz: float = 100.0
+    sampler_cpu_s: float | None = None
+    environment: Environment | None = None
+    sample_fields: tuple[tuple[str, str], ...] = ()
+    request_fields: tuple[tuple[str, str], ...] = ()
+    capture: str | None = None
+    """File name of the memray capture in the run directory, in a profile pass."""
+    capture_cost_bytes: int | None = None
+    """By how much the limit was raised for memray's own memory."""
+
+
+class Finding(Value, kw_only=True):
+    """Something that a reader should know about a run, and what to do about it."""
+
+    id: str
+    level: str
+    """`fail`, `warn` or `info`."""
+    message: str
+    hint: str = ""
+
+
+class Summary(Value, kw_only=True):
+    """The figures of one run, as `--json` prints them."""
+
+    name: str
+    outcome: Outcome
+    stop_reason: str | None
+    oom_kills: int
+    restarts: int
+    memory_limit_bytes: int
+    peak_unreclaimable_bytes: int | None
+    peak_charged_bytes: int | None
+    peak_working_set_bytes: int | None
+    peak_rss_bytes: int | None
+    peak_pss_bytes: int | None
+    headroom_bytes: int | None
+    startup_s: float | None
+    ready: bool
+    requests: int
+    failures: int
+    availability: float | None
+    dark_share: float | None
+    rps: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    growth_bytes_per_request: float | None
+    growth_low: float | None
+    growth_high: float | None
+    page_cache: PageCache
+    sandbox: str
+    samples: int
+    findings: tuple[Finding, ...]
+    run_dir: str
+
+
+class Frame(Value, kw_only=True):
+    function: str
+    file: str
+    line: int
+
+
+class HeldMemory(Value, kw_only=True):
+    """Memory that one line of the user's own code held, with everything it called."""
+
+    bytes: int
+    allocations: int
+    frame: Frame
+    """The innermost frame outside the standard library and installed packages."""
+    stack: tuple[Frame, ...]
+    """The largest single stack behind it, outermost first."""
+    by_thread: tuple[int, ...] = ()
+    """The same bytes by thread, largest first: as many entries as threads were at it."""
+    mapped_bytes: int = 0
+    """The part that the program mapped itself: a file perhaps, or memory that was never touched."""
+
+
+class Profile(Value, kw_only=True):
+    """What the memray pass of one variant brought."""
+
+    variant: str
+    status: str
+    """`recorded` or `skipped`."""
+    reason: str = ""
+    outcome: Outcome | None = None
+    oom_kills: int = 0
+    limit_bytes: int | None = None
+    capture_cost_bytes: int | None = None
+    captures: tuple[str, ...] = ()
+    flamegraphs: tuple[str, ...] = ()
+    held_at: str = "peak"
+    """`kill`: alive in a process that was killed; `peak`: alive at the high-water mark of the largest process."""
+    held: tuple[HeldMemory, ...] = ()
+
+
+class Claim(StrEnum):
+    """What a comparison showed."""
+
+    PROVED = "proved"
+    BASELINE_SURVIVED = "baseline-survived"
+    CANDIDATE_FAILED = "candidate-failed"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Verdict(Value, kw_only=True):
+    """A judgement in one sentence, with its evidence."""
+
+    claim: Claim
+    status: str
+    """`pass`, `fail` or `inconclusive`: how the exit code follows from it."""
+    sentence: str
+    evidence: tuple[str, ...] = ()

@@ -1,0 +1,194 @@
+"""The page: one file with everything in it, that asks nobody for anything."""
+
+from __future__ import annotations
+
+import base64
+import posixpath
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import jinja2
+
+from profiling.judging.report import AnalysedRun, Report
+from profiling.units import format_bytes, format_ms, format_percent
+from profiling.values import HeldMemory, Profile, Summary
+from reports import plots
+from reports.figures import GROUPS, NONE, headroom, rate
+from reports.words import (
+    HELD_AT,
+    LEVELS,
+    OUTCOMES,
+    is_candidate,
+    kills,
+    level_sign,
+    peak_share,
+    relative_link,
+    short_path,
+    source_roots,
+    verdict_sign,
+)
+
+NARROW_PX = 640
+"""Pages up to this wide get the narrow picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A row of the page's tables of facts; `values` holds one text per run, or one for all of them."""
+
+    name: str
+    values: tuple[tuple[str, str], ...]
+    """(run's name or "", text)."""
+
+
+def render_html(report: Report) -> str:
+    """The page as text; links are relative to `report.directory`."""
+    page = _ENVIRONMENT.get_template("report.html.j2")
+    return page.render(
+        report=report,
+        verdict=verdict_sign(report),
+        title=f"{report.command}: {report.verdict.sentence}",
+        pictures=_pictures(report),
+        picture_alt=_alt(report),
+        narrow_px=NARROW_PX,
+        groups=GROUPS,
+        differing=_differing(report.runs),
+        findings=[(run.summary.name, finding) for run in report.runs for finding in run.summary.findings],
+        facts=_facts(report),
+        command_line=shlex.join(report.argv),
+        roots=source_roots(report),
+        single=len(report.runs) == 1,
+        left_out=max(0, len(report.runs) - plots.RUNS_AT_MOST),
+    )
+
+
+def _pictures(report: Report) -> dict[str, str]:
+    """Data URIs of the picture, by theme and width."""
+    if not report.runs:
+        return {}
+    pictures = {}
+    for width in ("wide", "narrow"):
+        light, dark = plots.curves_svgs(report, narrow=width == "narrow")
+        pictures[f"light_{width}"], pictures[f"dark_{width}"] = _data_uri(light), _data_uri(dark)
+    return pictures
+
+
+def _data_uri(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+def _alt(report: Report) -> str:
+    """The picture in words."""
+    parts = []
+    for run in report.runs:
+        figures = run.summary
+        peak, limit = format_bytes(figures.peak_unreclaimable_bytes), format_bytes(figures.memory_limit_bytes)
+        parts.append(f"{figures.name}: unreclaimable memory peaks at {peak} of {limit}, {kills(figures.oom_kills)}")
+    return "Memory over time against the limit. " + "; ".join(parts) + "."
+
+
+def _differing(runs: Sequence[AnalysedRun]) -> list[str]:
+    """For each run, the settings of its environment that not all runs share, as one line."""
+    environments = [run.result.target.service.env for run in runs]
+    keys = sorted({key for env in environments for key in env if len({e.get(key) for e in environments}) > 1})
+    return [" ".join(f"{key}={env[key]}" for key in keys if key in env) for env in environments]
+
+
+def _facts(report: Report) -> list[Fact]:
+    """Where and how it was measured; what is the same for all runs is said once."""
+    facts: list[Fact] = []
+
+    def add(name: str, text: Callable[[AnalysedRun], str | None]) -> None:
+        found = [(run.summary.name, text(run) or NONE) for run in report.runs]
+        values = {value for _, value in found}
+        if values and values != {NONE}:
+            facts.append(Fact(name, tuple(found) if len(values) > 1 else (("", found[0][1]),)))
+
+    def where(name: str, key: str, form: Callable[[object], str] = str) -> None:
+        def text(run: AnalysedRun) -> str | None:
+            value = getattr(run.result.environment, key, None)
+            return None if value is None else form(value)
+
+        add(name, text)
+
+    add("Sandbox", lambda run: run.summary.sandbox)
+    where("Why this sandbox", "sandbox_reason")
+    where("Swap", "swap")
+    add("Page cache before the run", lambda run: str(run.summary.page_cache))
+    add("CPU limit", lambda run: f"{run.result.limits.cpus:g} CPUs" if run.result.limits.cpus else "none")
+    add("Load", _load)
+    add("Service", lambda run: shlex.join(run.result.target.service.command))
+    where("Machine", "machine")
+    where("CPUs", "cpu_count")
+    where("Memory of the machine", "memory_total_bytes", lambda size: format_bytes(float(str(size))))
+    where("Kernel", "kernel")
+    where("Python", "python")
+    where("oomproof", "tool_version")
+    add("Packages", _packages)
+    add("Measured at", lambda run: run.result.started_at)
+    if report.beside_share is not None:
+        share = f"{format_percent(report.beside_share)} of the time that the runs themselves took"
+        facts.append(Fact("Time spent beside the runs", (("", share),)))
+    return facts
+
+
+def _load(run: AnalysedRun) -> str:
+    plan = run.result.load
+    kind = f", {plan.rate:g} requests/s (open loop)" if plan.rate is not None else ""
+    stages = len(plan.stages)
+    shape = f" in {stages} stages" if stages > 1 else ""
+    return f"up to {plan.peak_users:,} users for {plan.duration_s:g} s{shape}{kind}, seed {plan.seed}"
+
+
+def _packages(run: AnalysedRun) -> str | None:
+    where = run.result.environment
+    return ", ".join(f"{name} {version}" for name, version in sorted(where.packages.items())) if where else None
+
+
+def _moment(iso: str) -> str:
+    """A moment as people read it, in the zone it was written in."""
+    try:
+        at = datetime.fromisoformat(iso)
+    except ValueError:
+        return iso
+    return f"{at:%Y-%m-%d %H:%M} {'UTC' if not at.utcoffset() else at.strftime('UTC%z')}"
+
+
+def _held_share(held: HeldMemory, profile: Profile) -> float:
+    largest = max((h.bytes for h in profile.held), default=0)
+    return held.bytes / largest if largest else 0.0
+
+
+def _bar_percent(summary: Summary) -> float:
+    """Width of the peak's bar in percent of the limit's, within 0..100."""
+    return 100 * min(1.0, max(0.0, peak_share(summary) or 0.0))
+
+
+_ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.PackageLoader("reports"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters.update(basename=posixpath.basename, moment=_moment)
+_ENVIRONMENT.globals.update(
+    OUTCOMES=OUTCOMES,
+    HELD_AT=HELD_AT,
+    LEVELS=LEVELS,
+    level_sign=level_sign,
+    is_candidate=is_candidate,
+    kills=kills,
+    headroom=headroom,
+    rate=rate,
+    bar_percent=_bar_percent,
+    peak_share=peak_share,
+    held_share=_held_share,
+    short_path=short_path,
+    relative_link=relative_link,
+    format_bytes=format_bytes,
+    format_ms=format_ms,
+    format_percent=format_percent,
+)

@@ -1,0 +1,55 @@
+"""Report -> what a person or a program reads. str or bytes out; whoever calls writes them somewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import PurePath
+
+import msgspec
+
+from profiling.judging.report import Report
+from profiling.values import SCHEMA_VERSION, Profile
+from reports.text import render_text, terminal
+from reports.words import report_path
+
+
+def render_json(report: Report) -> str:
+    """The document of `compare --json`: sizes in bytes, shares 0..1, unmeasured null, paths absolute."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "command": report.command,
+        "claim": report.verdict.claim,
+        "candidate": report.candidate,
+        "runs": [run.summary for run in report.runs],
+        "profiles": [_absolute(profile, report.directory) for profile in report.profiles],
+        "report": report_path(report),
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+
+
+def _absolute(profile: Profile, directory: str) -> Profile:
+    return msgspec.structs.replace(
+        profile,
+        captures=tuple(str(PurePath(directory) / path) for path in profile.captures),
+        flamegraphs=tuple(str(PurePath(directory) / path) for path in profile.flamegraphs),
+    )
+
+
+def _text(report: Report) -> str:
+    width, colour = terminal(sys.stdout, os.environ)
+    return render_text(report, width, colour)
+
+
+def _html(report: Report) -> str:
+    from reports.html import render_html  # the picture's library takes a second to load
+
+    return render_html(report)
+
+
+RENDERERS: dict[str, Callable[[Report], str | bytes]] = {
+    "text": _text,
+    "json": render_json,
+    "html": _html,
+}

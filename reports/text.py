@@ -1,0 +1,225 @@
+"""The result on a terminal, or as plain lines in a pipe: the verdict first, then what it rests on."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from typing import TextIO
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+from profiling.judging.report import Report
+from profiling.units import format_bytes, format_ms, format_percent, format_seconds
+from profiling.values import HeldMemory, Profile, Summary
+from reports.figures import NONE, headroom, rate
+from reports.words import (
+    BAD,
+    GOOD,
+    HELD_AT,
+    OUTCOMES,
+    UNSURE,
+    is_candidate,
+    kills,
+    level_sign,
+    of_limit,
+    peak_share,
+    report_path,
+    short_path,
+    shorten,
+    source_roots,
+    verdict_sign,
+)
+
+PIPE_WIDTH = 80
+MAX_WIDTH = 120
+_STYLES = {GOOD: "green", BAD: "bold red", UNSURE: "yellow"}
+_LABEL_WIDTH = 15
+_MIN_COLUMN = 19
+_HELD_SHOWN = 3
+# What names and messages may not tell a terminal; colours are ours.
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+_HARMFUL = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x09\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
+
+
+def render_text(report: Report, width: int = PIPE_WIDTH, colour: bool = False) -> str:
+    """The result in lines of at most `width` cells (paths may be longer), with ANSI colours if `colour`."""
+    width = max(40, min(width, MAX_WIDTH))
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        no_color=not colour,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+        _environ={},
+    )
+    _verdict(console, report)
+    _runs(console, report)
+    _findings(console, report)
+    _held(console, report)
+    _places(console, report)
+    assert isinstance(console.file, io.StringIO)
+    lines = (_HARMFUL if colour else _CONTROL).sub("\ufffd", console.file.getvalue()).split("\n")
+    return "\n".join(line.rstrip() for line in lines).strip("\n") + "\n"
+
+
+def terminal(stream: TextIO, environ: Mapping[str, str]) -> tuple[int, bool]:
+    """Width in cells and whether to colour, for what is printed to `stream`; NO_COLOR is honoured."""
+    if not stream.isatty():
+        return PIPE_WIDTH, False
+    colour = not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    return shutil.get_terminal_size().columns, colour
+
+
+def _verdict(console: Console, report: Report) -> None:
+    sign = verdict_sign(report)
+    style = _STYLES[sign.tone]
+    head = Text(f"{sign.symbol} {sign.word.upper()}", style=f"bold {style}" if "bold" not in style else style)
+    console.print(head)
+    _wrapped(console, Text(report.verdict.sentence, style="bold"), "  ")
+    for line in report.verdict.evidence:
+        _wrapped(console, Text(line), "  · ")
+    console.print()
+
+
+def _wrapped(console: Console, text: Text, first: str, style: str = "") -> None:
+    """`text` behind `first`, its further lines indented to the same column."""
+    indent = cell_len(first)
+    lines = text.wrap(console, max(10, console.width - indent))
+    for number, line in enumerate(lines):
+        line.rstrip()
+        console.print(Text(first if number == 0 else " " * indent, style=style).append_text(line), soft_wrap=True)
+
+
+def _runs(console: Console, report: Report) -> None:
+    """Figures down, runs across; runs that do not fit side by side follow in a block below."""
+    summaries = [run.summary for run in report.runs]
+    candidates = {run.summary.name for run in report.runs if is_candidate(run, report)}
+    across = max(1, (console.width - 2 - _LABEL_WIDTH) // _MIN_COLUMN)
+    for start in range(0, len(summaries), across):
+        block = summaries[start : start + across]
+        column = min(34, (console.width - 2 - _LABEL_WIDTH) // max(len(block), min(2, across)))
+        _block(console, block, candidates, column)
+        console.print()
+
+
+def _block(console: Console, block: list[Summary], candidates: set[str], column: int) -> None:
+    def row(label: str, cell: Callable[[Summary], Text]) -> None:
+        line = Text("  ").append(set_cell_size(label, _LABEL_WIDTH), style="dim" if label else "")
+        for summary in block:
+            text = cell(summary)
+            text.truncate(column - 1, overflow="ellipsis")
+            text.pad_right(column - cell_len(text.plain))
+            line.append_text(text)
+        console.print(line, soft_wrap=True)
+
+    def plain(label: str, cell: Callable[[Summary], str]) -> None:
+        row(label, lambda summary: Text(cell(summary)))
+
+    row("", lambda summary: _name(summary, summary.name in candidates, column - 1))
+    row("outcome", _outcome)
+    row(
+        "OOM kills",
+        lambda summary: Text(f"{summary.oom_kills:,}", style="bold red" if summary.oom_kills else ""),
+    )
+    plain("peak memory", lambda summary: of_limit(summary.peak_unreclaimable_bytes, summary.memory_limit_bytes))
+    row("", lambda summary: _bar(summary, min(20, column - 2)))
+    plain("headroom", headroom)
+    plain("answered", _answered)
+    plain("requests/s", lambda summary: rate(summary.rps))
+    plain("p50 / p95", _latencies)
+    plain("start-up", lambda summary: format_seconds(summary.startup_s))
+
+
+def _name(summary: Summary, candidate: bool, width: int) -> Text:
+    mark = " (candidate)" if candidate and width >= 20 else ""
+    return Text(shorten(summary.name, width - len(mark)), style="bold").append(mark, style="not bold dim")
+
+
+def _outcome(summary: Summary) -> Text:
+    sign = OUTCOMES[summary.outcome]
+    return Text(f"{sign.symbol} {sign.word}", style=_STYLES[sign.tone])
+
+
+def _bar(summary: Summary, width: int) -> Text:
+    share = peak_share(summary)
+    if share is None:
+        return Text("")
+    full = min(width, round(share * width))
+    style = "red" if summary.oom_kills else "yellow" if share > 0.9 else "green"
+    return Text("█" * full, style=style).append("░" * (width - full), style="dim")
+
+
+def _answered(summary: Summary) -> str:
+    if summary.availability is None:
+        return "nothing was sent" if summary.requests == 0 else NONE
+    return f"{format_percent(summary.availability)} of {summary.requests:,}"
+
+
+def _latencies(summary: Summary) -> str:
+    if summary.p50_ms is None and summary.p95_ms is None:
+        return NONE
+    return f"{format_ms(summary.p50_ms)} / {format_ms(summary.p95_ms)}"
+
+
+def _findings(console: Console, report: Report) -> None:
+    findings = [(run.summary.name, finding) for run in report.runs for finding in run.summary.findings]
+    if not findings:
+        return
+    console.print(Text("Findings", style="bold"))
+    for name, finding in findings:
+        sign = level_sign(finding)
+        text = Text(f"{shorten(name, 30)}: ", style="bold").append(finding.message, style="not bold")
+        _wrapped(console, text, f"  {sign.symbol} ", style=_STYLES[sign.tone] if sign.tone != GOOD else "cyan")
+        if finding.hint:
+            _wrapped(console, Text(finding.hint), "    → ", style="dim")
+    console.print()
+
+
+def _held(console: Console, report: Report) -> None:
+    if not report.profiles:
+        return
+    roots = source_roots(report)
+    console.print(Text("Which line held the memory (memray pass)", style="bold"))
+    for profile in report.profiles:
+        _wrapped(console, _pass(profile), "  ")
+        for held in profile.held[:_HELD_SHOWN]:
+            _wrapped(console, _line(held, roots), "    ")
+        rest = len(profile.held) - _HELD_SHOWN
+        if rest > 0:
+            console.print(Text(f"    and {rest} more in the report", style="dim"))
+    console.print()
+
+
+def _pass(profile: Profile) -> Text:
+    name = Text(shorten(profile.variant, 40), style="bold")
+    if profile.status != "recorded":
+        return name.append(f": {profile.status}" + (f", {profile.reason}" if profile.reason else ""), style="not bold")
+    parts = [OUTCOMES[profile.outcome].word] if profile.outcome else []
+    if profile.oom_kills:
+        parts.append(kills(profile.oom_kills))
+    parts.append(
+        f"held at {HELD_AT.get(profile.held_at, profile.held_at)}" if profile.held else "nothing of its own held"
+    )
+    return name.append(": " + ", ".join(parts), style="not bold")
+
+
+def _line(held: HeldMemory, roots: tuple[str, ...]) -> Text:
+    where = f"{short_path(held.frame.file, roots)}:{held.frame.line}"
+    text = Text(where, style="bold").append(f" {held.frame.function}", style="not bold")
+    count = f"{held.allocations:,} allocation{'s' if held.allocations != 1 else ''}"
+    return text.append(" held ").append(format_bytes(held.bytes), style="bold").append(f" in {count}")
+
+
+def _places(console: Console, report: Report) -> None:
+    for run in report.runs:
+        if run.summary.run_dir:
+            console.print(Text("run     ", style="dim").append(run.summary.run_dir, style="not dim"), soft_wrap=True)
+    console.print(Text("report  ", style="dim").append(report_path(report), style="not dim"), soft_wrap=True)

@@ -1,0 +1,136 @@
+"""The words and signs that every renderer uses for outcomes, claims and findings: never colour alone."""
+
+from __future__ import annotations
+
+import os.path
+from dataclasses import dataclass
+from pathlib import PurePath
+from urllib.parse import quote
+
+from profiling.judging.report import AnalysedRun, Report
+from profiling.units import format_bytes
+from profiling.values import Claim, Finding, Outcome, Summary, Verdict
+
+REPORT_NAME = "report.html"
+GOOD, BAD, UNSURE = "good", "bad", "unsure"
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """How something is shown: a word, a character, and a tone (`good`, `bad` or `unsure`)."""
+
+    word: str
+    symbol: str
+    tone: str
+
+
+OUTCOMES: dict[Outcome, Sign] = {
+    Outcome.COMPLETED: Sign("completed", "✓", GOOD),
+    Outcome.OOM_KILLED: Sign("OOM-killed", "✗", BAD),
+    Outcome.CRASHED: Sign("crashed", "✗", BAD),
+    Outcome.NEVER_READY: Sign("never ready", "✗", BAD),
+    Outcome.TIMED_OUT: Sign("timed out", "✗", BAD),
+    Outcome.STOPPED_EARLY: Sign("stopped early", "!", UNSURE),
+    Outcome.INTERRUPTED: Sign("interrupted", "!", UNSURE),
+}
+LEVELS: dict[str, Sign] = {
+    "fail": Sign("failure", "✗", BAD),
+    "warn": Sign("warning", "!", UNSURE),
+    "info": Sign("note", "i", GOOD),
+}
+HELD_AT = {"kill": "the kill", "peak": "its peak"}
+"""When the memory in `Profile.held` was alive."""
+_CLAIMS: dict[Claim, str] = {
+    Claim.PROVED: "proved",
+    Claim.BASELINE_SURVIVED: "the baseline survived",
+    Claim.CANDIDATE_FAILED: "the candidate failed",
+    Claim.INCONCLUSIVE: "inconclusive",
+}
+_STATUSES: dict[str, Sign] = {
+    "pass": Sign("pass", "✓", GOOD),
+    "fail": Sign("fail", "✗", BAD),
+    "inconclusive": Sign("inconclusive", "?", UNSURE),
+}
+
+
+def verdict_sign(report: Report) -> Sign:
+    """The claim in a word with the sign of its status; one run alone has its outcome for a word."""
+    verdict: Verdict = report.verdict
+    status = _STATUSES.get(verdict.status, _STATUSES["inconclusive"])
+    if len(report.runs) == 1 and verdict.claim is Claim.INCONCLUSIVE:
+        word = OUTCOMES[report.runs[0].summary.outcome].word
+    else:
+        word = _CLAIMS[verdict.claim]
+    return Sign(word, status.symbol, status.tone)
+
+
+def is_candidate(run: AnalysedRun, report: Report) -> bool:
+    """Whether this run is one of the variant that the comparison is about."""
+    return report.candidate is not None and report.candidate in (run.summary.name, run.result.variant)
+
+
+def level_sign(finding: Finding) -> Sign:
+    return LEVELS.get(finding.level, LEVELS["info"])
+
+
+def kills(count: int) -> str:
+    """The count in words: no OOM kill, 1 OOM kill, 5 OOM kills."""
+    return "no OOM kill" if count == 0 else f"{count:,} OOM kill{'s' if count != 1 else ''}"
+
+
+def of_limit(size: int | None, limit: int) -> str:
+    """A size beside its limit: "408 of 512 MiB", "900 MiB of 1 GiB"; a common unit is said once."""
+    whole = format_bytes(limit)
+    if size is None:
+        return f"– of {whole}"
+    number, unit = format_bytes(size).split(" ")
+    return f"{number} of {whole}" if whole.endswith(f" {unit}") else f"{number} {unit} of {whole}"
+
+
+def peak_share(summary: Summary) -> float | None:
+    """Peak of the unreclaimable memory as a fraction of the limit; None where unmeasured."""
+    if summary.peak_unreclaimable_bytes is None or summary.memory_limit_bytes <= 0:
+        return None
+    return summary.peak_unreclaimable_bytes / summary.memory_limit_bytes
+
+
+def printable(text: str) -> str:
+    """`text` on one line, and without the characters that command a terminal and that XML cannot hold."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
+
+
+def shorten(text: str, length: int) -> str:
+    """`text` in at most `length` characters, elided in its middle: the ends tell names apart."""
+    if len(text) <= length:
+        return text
+    head = length // 2
+    tail = length - 1 - head
+    return text[:head] + "…" + (text[-tail:] if tail > 0 else "")
+
+
+def short_path(file: str, roots: tuple[str, ...]) -> str:
+    """A source file as a reader knows it: relative to the first root that holds it, else its last parts."""
+    path = PurePath(file)
+    for root in roots:
+        if root and path.is_relative_to(root):
+            return str(path.relative_to(root))
+    for marker in ("site-packages", "dist-packages"):
+        if marker in path.parts:
+            return "/".join(path.parts[path.parts.index(marker) + 1 :])
+    return file if len(path.parts) <= 3 else "…/" + "/".join(path.parts[-3:])
+
+
+def source_roots(report: Report) -> tuple[str, ...]:
+    """Directories of the services measured: what their own code's paths are relative to."""
+    return tuple(dict.fromkeys(s.directory for run in report.runs for s in run.result.target.services))
+
+
+def relative_link(path: str, directory: str) -> str:
+    """`path` as a URL seen from `directory`; a relative path is taken to be so already."""
+    seen = os.path.relpath(path, directory) if PurePath(path).is_absolute() else path
+    return quote(seen)  # a colon too: a first part such as "a:b" would be a scheme
+
+
+def report_path(report: Report) -> str:
+    """Absolute path of the page."""
+    return str(PurePath(report.directory) / REPORT_NAME)

@@ -1,0 +1,107 @@
+"""Settings: the defaults, every variable, and refusals that say what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.lifecycle import LIFECYCLES
+from backend.settings import Settings, SettingsError
+
+
+def test_defaults() -> None:
+    settings = Settings.from_env({"HOME": "/home/someone"})
+    assert settings == Settings(cache_dir=Path("/home/someone/.cache/oomproof/reference"))
+    assert (settings.lifecycle, settings.checkpoint, settings.chat_response) == (
+        "singleton",
+        "pickle",
+        "json",
+    )
+    assert (settings.workers, settings.threads, settings.torch_threads, settings.preload) == (1, 16, 1, True)
+    assert settings.bind == "127.0.0.1:8000"
+
+
+def test_every_variable_is_honoured() -> None:
+    settings = Settings.from_env(
+        {
+            "MODEL_LIFECYCLE": "lazy",
+            "MODEL_CHECKPOINT": "safetensors",
+            "MODEL_PATH": "/models/mine",
+            "MODEL_CACHE": "/var/cache/model",
+            "CHAT_RESPONSE": "raw",
+            "WEB_CONCURRENCY": "2",
+            "THREADS": "4",
+            "HOST": "::",
+            "PORT": "9000",
+            "PRELOAD": "0",
+            "TORCH_THREADS": "3",
+        }
+    )
+    assert settings == Settings(
+        "lazy",
+        "safetensors",
+        Path("/models/mine"),
+        Path("/var/cache/model"),
+        "raw",
+        2,
+        4,
+        "::",
+        9000,
+        False,
+        3,
+    )
+    assert settings.bind == "[::]:9000"
+
+
+@pytest.mark.parametrize("lifecycle", LIFECYCLES)
+def test_every_lifecycle_can_be_chosen(lifecycle: str) -> None:
+    assert Settings.from_env({"MODEL_LIFECYCLE": lifecycle}).lifecycle == lifecycle
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("MODEL_LIFECYCLE", "foo", "one of per-request, singleton, lazy"),
+        ("MODEL_CHECKPOINT", "gguf", "one of pickle, safetensors"),
+        ("CHAT_RESPONSE", "JSON", "one of json, raw"),
+        ("PRELOAD", "maybe", "one of 1, 0"),
+        ("PORT", "abc", "a whole number from 1 to 65535"),
+        ("PORT", "65536", "a whole number from 1 to 65535"),
+        ("PORT", "8000 ", "a whole number from 1 to 65535"),
+        ("WEB_CONCURRENCY", "0", "a whole number from 1 to 64"),
+        ("WEB_CONCURRENCY", "-1", "a whole number from 1 to 64"),
+        ("THREADS", "1.5", "a whole number from 1 to 512"),
+        ("TORCH_THREADS", "0", "a whole number from 1 to 64"),
+        ("HOST", "127.0.0.1 x", "an IP address or a host name, without a port"),
+    ],
+)
+def test_refusal_names_variable_value_and_what_is_allowed(name: str, value: str, allowed: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env({name: value})
+    assert str(refused.value) == f"{name}={value!r} is not allowed: expected {allowed}"
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({"XDG_CACHE_HOME": "/xdg", "HOME": "/h"}, "/xdg/oomproof/reference"),
+        ({"XDG_CACHE_HOME": "relative", "HOME": "/h"}, "/h/.cache/oomproof/reference"),
+        ({"XDG_CACHE_HOME": "", "HOME": "/h"}, "/h/.cache/oomproof/reference"),
+        ({"MODEL_CACHE": "/c", "XDG_CACHE_HOME": "/xdg"}, "/c"),
+    ],
+)
+def test_cache_dir(env: dict[str, str], expected: str) -> None:
+    assert Settings.from_env(env).cache_dir == Path(expected)
+
+
+@given(st.text())
+def test_a_number_is_read_as_written_or_refused_in_one_line(text: str) -> None:
+    try:
+        port = Settings.from_env({"PORT": text}).port
+    except SettingsError as error:
+        assert "\n" not in str(error)
+    else:
+        assert text == "" or (text.isascii() and int(text) == port)

@@ -1,0 +1,223 @@
+"""The page in a real browser: headless Chromium, from file://, as a phone and as a desktop, by day and by night."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+import pytest
+from msgspec.structs import replace
+
+from reports.html import render_html
+from tests.reports.factory import never_ready, per_request, profiles, proved, singleton
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium or chromedriver is not installed")
+
+PHONE, DESKTOP = (360, 640), (1280, 800)
+LONG = "workers=2,threads=16,preload=yes,checkpoint=safetensors,allocator=jemalloc" * 3
+
+
+@dataclass
+class Browser:
+    driver: Any
+
+    def show(self, page: Path, size: tuple[int, int], *, dark: bool = False) -> None:
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        self.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] < 600},
+        )
+        self.driver.get_log("performance")
+        self.driver.get_log("browser")
+        self.driver.get(page.as_uri())
+
+    def ask(self, script: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(f"return {script}", *arguments)
+
+    def requested(self) -> set[str]:
+        """URLs of all requests since the page was opened, save those that carry their own data."""
+        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        sent = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+        return {url for url in sent if not url.startswith("data:")}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    profile = tmp_path_factory.mktemp("chromium")
+    for flag in (
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        "--disable-dev-shm-usage", f"--user-data-dir={profile}",
+    ):  # fmt: skip
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=DRIVER))
+    yield Browser(driver)
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reference comparison's page, with the flame graphs that it links to beside it."""
+    folder = tmp_path_factory.mktemp("runs") / "a comparison #1"
+    (folder / "memray").mkdir(parents=True)
+    passes = []
+    for profile in profiles():
+        graphs = tuple(str(folder / "memray" / Path(path).name) for path in profile.flamegraphs)
+        for graph in graphs:
+            Path(graph).write_text("<!doctype html><title>flame graph</title>")
+        passes.append(replace(profile, flamegraphs=graphs))
+    path = folder / "report.html"
+    path.write_text(render_html(proved(memray=tuple(passes), directory=str(folder))), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def odd_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six runs with endless names, some without any figure."""
+    runs = [per_request(LONG), singleton("x" * 300), never_ready(), singleton("<b>"), singleton("5"), singleton("6")]
+    path = tmp_path_factory.mktemp("odd") / "report.html"
+    path.write_text(render_html(proved(*runs)), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP])
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_is_requested_and_nothing_complained_of(
+    browser: Browser, page: Path, size: tuple[int, int], dark: bool
+) -> None:
+    browser.show(page, size, dark=dark)
+    assert browser.requested() == {page.as_uri()}
+    assert browser.driver.get_log("browser") == []
+
+
+def test_the_policy_forbids_what_an_injected_element_would_ask_for(browser: Browser, page: Path) -> None:
+    browser.show(page, DESKTOP)
+    blocked = browser.driver.execute_async_script(
+        """
+        const done = arguments[arguments.length - 1];
+        document.addEventListener('securitypolicyviolation', event => done(event.effectiveDirective));
+        document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.1:9/x.png'}));
+        """
+    )
+    assert blocked == "img-src"
+
+
+@pytest.mark.parametrize("size", [PHONE, (700, 900), DESKTOP])
+@pytest.mark.parametrize("which", ["page", "odd_page"])
+def test_the_page_never_scrolls_sideways(
+    browser: Browser, which: str, size: tuple[int, int], request: pytest.FixtureRequest
+) -> None:
+    browser.show(request.getfixturevalue(which), size)
+    assert browser.ask("innerWidth") == size[0]
+    assert browser.ask("document.documentElement.scrollWidth") <= size[0]
+    outside = browser.ask(
+        """[...document.querySelectorAll('main *')].filter(e => !e.closest('table') &&
+        e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"""
+    )
+    assert outside == []
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP])
+def test_the_verdict_is_above_the_fold(browser: Browser, page: Path, size: tuple[int, int]) -> None:
+    browser.show(page, size)
+    assert 0 < browser.ask("document.querySelector('h1').getBoundingClientRect().bottom") < size[1] / 2
+    assert browser.ask("document.querySelector('.evidence li').getBoundingClientRect().bottom") < size[1]
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP])
+@pytest.mark.parametrize("dark", [False, True])
+def test_picture_and_colours_follow_the_reader(browser: Browser, page: Path, size: tuple[int, int], dark: bool) -> None:
+    browser.show(page, size, dark=dark)
+    sources = browser.ask("[...document.querySelectorAll('source')].map(s => s.srcset)")
+    dark_narrow, dark_wide, light_narrow = sources
+    expected = {
+        (True, True): dark_narrow,
+        (True, False): dark_wide,
+        (False, True): light_narrow,
+        (False, False): browser.ask("document.querySelector('img').getAttribute('src')"),
+    }
+    assert browser.ask("document.querySelector('img').currentSrc") == expected[dark, size == PHONE]
+    assert browser.ask("document.querySelector('img').complete")
+    assert browser.ask("document.querySelector('img').naturalWidth") > 0
+    background, text = (
+        luminance(browser, f"getComputedStyle(document.body).{p}") for p in ("backgroundColor", "color")
+    )
+    assert (background < text) is dark
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_stands_out_from_what_it_is_on(browser: Browser, page: Path, dark: bool) -> None:
+    """WCAG AA: 4.5 to 1."""
+    browser.show(page, DESKTOP, dark=dark)
+    faint = browser.ask(
+        """(() => {
+          const channel = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+          const rgba = text => text.match(/[\\d.]+/g).map(Number);
+          const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+          const behind = e => {
+            const colour = rgba(getComputedStyle(e).backgroundColor);
+            return colour.length === 3 || colour[3] === 1 ? colour : behind(e.parentElement);
+          };
+          const bad = [];
+          for (const e of document.querySelectorAll('main *')) {
+            if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || !e.checkVisibility()) continue;
+            const [a, b] = [light(rgba(getComputedStyle(e).color)), light(behind(e))].sort((x, y) => y - x);
+            const ratio = (a + 0.05) / (b + 0.05);
+            if (ratio < 4.5) bad.push(`${e.tagName}.${e.className} ${ratio.toFixed(2)} ${e.textContent.slice(0, 30)}`);
+          }
+          return bad;
+        })()"""
+    )
+    assert faint == []
+
+
+def luminance(browser: Browser, expression: str) -> float:
+    red, green, blue = browser.ask(f"{expression}.match(/[\\d.]+/g).slice(0, 3).map(Number)")
+    return float(0.2126 * red + 0.7152 * green + 0.0722 * blue)
+
+
+def test_stacks_unfold_at_a_click(browser: Browser, page: Path) -> None:
+    browser.show(page, PHONE)
+    details = browser.driver.find_element("css selector", "details")
+    stack = details.find_element("css selector", ".stack")
+    assert not stack.is_displayed()
+    details.find_element("css selector", "summary").click()
+    assert stack.is_displayed()
+    assert "persistent_load" in stack.text
+    assert browser.ask("document.documentElement.scrollWidth") <= PHONE[0]
+
+
+def test_links_lead_to_files_that_exist(browser: Browser, page: Path) -> None:
+    browser.show(page, DESKTOP)
+    links = browser.ask("[...document.querySelectorAll('a')].map(a => a.getAttribute('href'))")
+    assert len(links) == 3
+    for link in links:
+        assert not urlsplit(link).scheme
+        assert not link.startswith("/")
+        assert Path(unquote(urlsplit(urljoin(page.as_uri(), link)).path)).is_file()
+    browser.driver.find_element("css selector", ".links a").click()
+    assert browser.driver.title == "flame graph"
+
+
+def test_the_command_is_selected_by_one_click(browser: Browser, page: Path) -> None:
+    browser.show(page, DESKTOP)
+    browser.driver.find_element("css selector", "pre").click()
+    assert browser.ask("getSelection().toString().trim()").startswith("python cli.py compare --users 8")
+
+
+def test_names_are_shown_as_they_are(browser: Browser, odd_page: Path) -> None:
+    browser.show(odd_page, DESKTOP)
+    names = browser.ask("[...document.querySelectorAll('.cards h3')].map(h => h.textContent.trim())")
+    assert names[3] == "<b>"
