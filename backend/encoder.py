@@ -41,9 +41,7 @@ class Encoder:
         """
         directory = files.model.directory
         try:
-            model = (
-                _mapped(directory) if checkpoint == "safetensors" else _private(directory, files.state_dict)
-            )
+            model = _mapped(directory) if checkpoint == "safetensors" else _private(directory, files.state_dict)
             tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
         except MemoryError:
             raise

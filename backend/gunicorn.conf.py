@@ -3,6 +3,8 @@
 In the checkout's root:  gunicorn -c backend/gunicorn.conf.py
 """
 
+# ruff: noqa: N999 - the name that gunicorn itself looks for
+
 from __future__ import annotations
 
 import gc
@@ -23,7 +25,7 @@ try:
     _settings = Settings.from_env()
     prepared.require(_settings)
 except (SettingsError, ModelFilesError) as _error:
-    print(_error, file=sys.stderr)
+    sys.stderr.write(f"{_error}\n")
     sys.exit(2 if isinstance(_error, SettingsError) else 4)
 
 wsgi_app = "backend.app:create_app()"
@@ -53,9 +55,7 @@ logconfig_dict = {
             "datefmt": "[%Y-%m-%d %H:%M:%S %z]",
         }
     },
-    "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}
-    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}},
     "root": {"level": "WARNING", "handlers": ["stderr"]},
     "loggers": {"backend": {"level": "INFO"}},
 }
@@ -67,7 +67,7 @@ def when_ready(server: Any) -> None:
         server.log.info("Server is ready at %s after %.1f s", _settings.bind, time.monotonic() - _started)
 
 
-def pre_fork(server: Any, worker: Any) -> None:
+def pre_fork(_server: Any, _worker: Any) -> None:
     """Take what was preloaded out of the garbage collector's sight before the memory is shared.
 
     A collection writes into the header of every object that it looks at. In a worker each such write
@@ -76,7 +76,7 @@ def pre_fork(server: Any, worker: Any) -> None:
     gc.freeze()
 
 
-def worker_exit(server: Any, worker: Any) -> None:
+def worker_exit(_server: Any, worker: Any) -> None:
     """End a forked worker without taking Python's objects down one by one.
 
     That teardown writes to each object's reference count, and so copies nearly all that the worker shares

@@ -32,8 +32,11 @@ class ModelNotReadyError(Exception):
 class Lifecycle(Protocol):
     """Where a request gets its model from."""
 
+    def preload(self) -> None:
+        """Called once where nothing is served yet; returns when `ready` holds."""
+
     def start(self, on_ready: Callable[[], None]) -> None:
-        """Called once, when the application is built. `on_ready` is called as soon as `ready` holds."""
+        """Called instead where the port is open already; returns at once. `on_ready` tells when `ready` holds."""
 
     def ready(self) -> bool:
         """Whether requests should be sent here.
@@ -53,8 +56,11 @@ class Lifecycle(Protocol):
 class PerRequest:
     """Loads the whole model for every request."""
 
-    def __init__(self, load: Load, *, preload: bool) -> None:
+    def __init__(self, load: Load) -> None:
         self._load = load
+
+    def preload(self) -> None:
+        """Nothing to do before a request comes."""
 
     def start(self, on_ready: Callable[[], None]) -> None:
         on_ready()
@@ -67,22 +73,18 @@ class PerRequest:
 
 
 class Singleton:
-    """Loads once, before the first request: in the building thread, or behind the open port."""
+    """Loads once, before the first request: before the port is open, or behind it."""
 
-    def __init__(self, load: Load, *, preload: bool, retry_s: float = 5.0) -> None:
+    def __init__(self, load: Load, *, retry_s: float = 5.0) -> None:
         self._load = load
-        self._preload = preload
         self._retry_s = retry_s
         self._model: Model | None = None
 
+    def preload(self) -> None:
+        self._model = self._load()
+
     def start(self, on_ready: Callable[[], None]) -> None:
-        if self._preload:
-            self._model = self._load()
-            on_ready()
-        else:
-            threading.Thread(
-                target=self._load_behind, args=(on_ready,), name="model-load", daemon=True
-            ).start()
+        threading.Thread(target=self._load_behind, args=(on_ready,), name="model-load", daemon=True).start()
 
     def ready(self) -> bool:
         return self._model is not None
@@ -108,10 +110,13 @@ class Singleton:
 class Lazy:
     """Loads at the first request; those that arrive meanwhile wait for the same load."""
 
-    def __init__(self, load: Load, *, preload: bool) -> None:
+    def __init__(self, load: Load) -> None:
         self._load = load
         self._lock = threading.Lock()
         self._attempt: Future[Model] | None = None
+
+    def preload(self) -> None:
+        """Nothing to do before a request comes."""
 
     def start(self, on_ready: Callable[[], None]) -> None:
         on_ready()
@@ -145,14 +150,7 @@ class Lazy:
                 raise
 
 
-class MakeLifecycle(Protocol):
-    """How an entry of `LIFECYCLES` is built."""
-
-    def __call__(self, load: Load, *, preload: bool) -> Lifecycle:
-        """`preload`: the application is built before workers fork and the port is bound."""
-
-
-LIFECYCLES: dict[str, MakeLifecycle] = {
+LIFECYCLES: dict[str, Callable[[Load], Lifecycle]] = {
     "per-request": PerRequest,
     "singleton": Singleton,
     "lazy": Lazy,

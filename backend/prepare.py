@@ -23,17 +23,17 @@ def main() -> int:
     try:
         settings = Settings.from_env()
     except SettingsError as error:
-        print(error, "Correct or unset that variable.", sep="\n", file=sys.stderr)
+        sys.stderr.write(f"{error}\nCorrect or unset that variable.\n")
         return EXIT_SETTINGS
     try:
         made = prepare(settings)
     except ModelFilesError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return EXIT_CANNOT
     for path in made:
-        print(f"made {path}")
+        sys.stdout.write(f"made {path}\n")
     if not made:
-        print(f"nothing to do: {settings.cache_dir} is up to date")
+        sys.stdout.write(f"nothing to do: {settings.cache_dir} is up to date\n")
     return 0
 
 

@@ -38,15 +38,17 @@ class Settings:
     workers: int = 1
     """WEB_CONCURRENCY: worker processes."""
     threads: int = 16
-    """THREADS: requests that one worker answers at once."""
+    """THREADS: connections that one worker serves at once."""
     host: str = "127.0.0.1"
     """HOST: the address to listen on."""
     port: int = 8000
     """PORT: the TCP port to listen on."""
     preload: bool = True
     """PRELOAD: build the application in gunicorn's master, before the port is bound and workers fork."""
+    inference_threads: int = 2
+    """INFERENCE_THREADS: queries that one worker runs through the model at once; the others wait."""
     torch_threads: int = 1
-    """TORCH_THREADS: threads for one forward pass."""
+    """TORCH_THREADS: threads for one forward pass; each inference thread has a team of its own."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
@@ -62,9 +64,7 @@ class Settings:
                 LifecycleName,
                 _choice(source, "MODEL_LIFECYCLE", "singleton", ("per-request", "singleton", "lazy")),
             ),
-            checkpoint=cast(
-                Checkpoint, _choice(source, "MODEL_CHECKPOINT", "pickle", ("pickle", "safetensors"))
-            ),
+            checkpoint=cast(Checkpoint, _choice(source, "MODEL_CHECKPOINT", "pickle", ("pickle", "safetensors"))),
             model_path=Path(model_path).expanduser().absolute() if model_path else None,
             cache_dir=_cache_dir(source),
             chat_response=cast(ChatResponse, _choice(source, "CHAT_RESPONSE", "json", ("json", "raw"))),
@@ -73,6 +73,7 @@ class Settings:
             host=_host(source),
             port=_whole_number(source, "PORT", default=8000, low=1, high=65535),
             preload=_choice(source, "PRELOAD", "1", ("1", "0")) == "1",
+            inference_threads=_whole_number(source, "INFERENCE_THREADS", default=2, low=1, high=64),
             torch_threads=_whole_number(source, "TORCH_THREADS", default=1, low=1, high=64),
         )
 

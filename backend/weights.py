@@ -55,9 +55,7 @@ def identify(model_path: Path | None, cache_dir: Path) -> ModelFiles:
     directory = _packaged() if model_path is None else model_path
     for name in PINNED:
         if not (directory / name).is_file():
-            raise ModelFilesError(
-                f"The model file {directory / name} does not exist.", _how_to_get(model_path)
-            )
+            raise ModelFilesError(f"The model file {directory / name} does not exist.", _how_to_get(model_path))
     digests = {name: _digest(directory / name, cache_dir) for name in PINNED}
     if model_path is None:
         _check_pins(directory, digests)
@@ -82,9 +80,7 @@ def _packaged() -> Path:
     # sentence-transformers is deliberately not installed.
     spec = importlib.util.find_spec(_MODULE)
     if spec is None or spec.origin is None:
-        raise ModelFilesError(
-            f"The package {PACKAGE}, which carries the model, is not installed.", _how_to_get(None)
-        )
+        raise ModelFilesError(f"The package {PACKAGE}, which carries the model, is not installed.", _how_to_get(None))
     return Path(spec.origin).parent / "model"
 
 

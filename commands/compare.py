@@ -43,6 +43,7 @@ from profiling.values import Variant
 @click.pass_context
 def compare(
     ctx: click.Context,
+    /,
     variants: tuple[str, ...],
     sandbox: str,
     repeats: int,

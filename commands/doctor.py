@@ -21,7 +21,7 @@ from profiling.units import format_bytes, parse_bytes
 from profiling.values import Limits, Value
 
 
-class Check(Value, kw_only=True):
+class Check(Value, frozen=True, kw_only=True):
     """One thing that was looked at. `status`: ok, warn (works with less), fail (no measuring without it)."""
 
     id: str

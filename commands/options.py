@@ -13,7 +13,7 @@ from profiling.units import parse_bytes, parse_seconds
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
-class _Text(click.ParamType):
+class _Text(click.ParamType[Any]):
     """A click type from one of our parsers: what it raises is shown as click shows its own errors."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:

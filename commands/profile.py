@@ -36,6 +36,7 @@ from profiling.values import SCHEMA_VERSION, Profile
 @click.pass_context
 def profile(
     ctx: click.Context,
+    /,
     variant: str | None,
     source_lines: bool,
     sandbox: str,

@@ -10,7 +10,6 @@ from profiling.errors import ExitCode
 from profiling.judging.report import Report
 from profiling.measuring import store
 from reports.export import load_csv, series_csv
-from reports.plots import curves_png
 from reports.render import RENDERERS
 
 REPORT_FILE = "report.html"
@@ -19,6 +18,8 @@ _EXIT_OF_STATUS = {"pass": ExitCode.OK, "fail": ExitCode.FAILED, "inconclusive":
 
 def write_files(report: Report) -> Path:
     """Write report.html, result.json, curves.png and each run's series as CSV. Raises OutputError."""
+    from reports.plots import curves_png
+
     directory = Path(report.directory)
     store.write_atomically(directory / REPORT_FILE, _bytes(RENDERERS["html"](report)))
     store.write_atomically(directory / "result.json", _bytes(RENDERERS["json"](report)))

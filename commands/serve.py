@@ -32,7 +32,7 @@ _GRACE_S = 10.0
 )
 @target_options
 @click.pass_context
-def serve(ctx: click.Context, lifecycle: str, target: str | None, sandbox: str, **options: object) -> None:
+def serve(ctx: click.Context, /, lifecycle: str, target: str | None, sandbox: str, **options: object) -> None:
     """Run the reference backend in the capped sandbox until Ctrl-C, and say when the kernel kills.
 
     Try it: curl -H 'Content-Type: application/json' -d '{"session_id": "me", "query": "How do I reset my password?"}'

@@ -6,12 +6,13 @@ Nothing that Locust itself writes is used. Locust is not imported here.
 import contextlib
 import importlib.util
 import os
+import secrets
 import signal
 import site
 import subprocess
 import sys
-import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -46,32 +47,55 @@ class LoadError(Exception):
         self.hint = hint
 
 
+@dataclass(frozen=True, slots=True)
+class _Files:
+    log: Path
+    status: Path
+    output: Path
+    job: Path
+    home: Path
+    """Empty, so that neither as home nor as working directory it offers Locust a config file."""
+
+    @classmethod
+    def within(cls, work_dir: Path, log: Path) -> Self:
+        return cls(
+            log=log,
+            status=work_dir / "load-status.json",
+            output=work_dir / "load-output.log",
+            job=work_dir / "load-job.json",
+            home=work_dir / f"locust-home-{secrets.token_hex(4)}",
+        )
+
+    def prepare(self, job: LoadJob) -> None:
+        """Raises OSError. Finds out now, not in the subprocess, whether the log can be written."""
+        self.home.mkdir(parents=True)
+        self.status.unlink(missing_ok=True)
+        self.job.unlink(missing_ok=True)
+        # Headers may hold credentials: for our eyes only, and gone with the process.
+        with open(os.open(self.job, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(msgspec.json.encode(job))
+        with self.log.open("ab"):
+            pass
+
+    def remove_private(self) -> None:
+        with contextlib.suppress(OSError):
+            self.job.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what a locustfile has written there stays
+            self.home.rmdir()
+
+
 class LoadProcess:
     """A Locust subprocess that carries out one plan.
 
     A context manager: on the way out the process and everything it started are gone.
     """
 
-    def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        plan: LoadPlan,
-        log_path: Path,
-        status_path: Path,
-        output_path: Path,
-        home: Path,
-        job_path: Path,
-        release_fd: int | None,
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], plan: LoadPlan, files: _Files, release_fd: int | None) -> None:
         """Use `start`."""
         self._process = process
         self._plan = plan
-        self._log_path = log_path
-        self._status_path = status_path
+        self._files = files
         self._release_fd = release_fd
-        self._output_path = output_path
-        self._home = home
-        self._job_path = job_path
         self._stop_asked = False
         self._overdue = False
         self._summary: LoadSummary | None = None
@@ -85,8 +109,8 @@ class LoadProcess:
         request: RequestTemplate,
         log_path: Path,
         work_dir: Path,
-        locustfile: Path | None = None,
         *,
+        locustfile: Path | None = None,
         hold: bool = False,
     ) -> Self:
         """Starts the load on the service at `url` (http or https, without a trailing path's slash).
@@ -111,57 +135,44 @@ class LoadProcess:
                 )
         elif request.expect_json_schema is not None:
             _check_schema(request.expect_json_schema)
-        work_dir = work_dir.absolute()
-        log_path = log_path.absolute()
-        status_path = work_dir / "load-status.json"
-        output_path = work_dir / "load-output.log"
-        job_path = work_dir / "load-job.json"
+        files = _Files.within(work_dir.absolute(), log_path.absolute())
         read_fd, release_fd = os.pipe() if hold else (None, None)
         try:
-            job = LoadJob(
-                plan=plan,
-                request=request,
-                log_path=str(log_path),
-                status_path=str(status_path),
-                parent_pid=os.getpid(),
-                release_fd=read_fd,
-                custom_locustfile=locustfile is not None,
+            files.prepare(
+                LoadJob(
+                    plan=plan,
+                    request=request,
+                    log_path=str(files.log),
+                    status_path=str(files.status),
+                    parent_pid=os.getpid(),
+                    release_fd=read_fd,
+                    custom_locustfile=locustfile is not None,
+                )
             )
-            try:
-                work_dir.mkdir(parents=True, exist_ok=True)
-                # Empty, so that neither as home nor as working directory it offers Locust a config file.
-                home = Path(tempfile.mkdtemp(prefix="locust-home-", dir=work_dir))
-                status_path.unlink(missing_ok=True)
-                job_path.unlink(missing_ok=True)
-                # Headers may hold credentials: for our eyes only, and gone with the process.
-                with open(os.open(job_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as job_file:
-                    job_file.write(msgspec.json.encode(job))
-                with log_path.open("ab"):
-                    pass  # a path that cannot be written is to fail now, not in the subprocess
-                output = output_path.open("wb")
-            except OSError as error:
-                raise LoadError(
-                    f"cannot write the load's files: {error}", "choose a directory that is writable"
-                ) from error
-            with output:
+            with files.output.open("wb") as output:
                 process = subprocess.Popen(
-                    _command(url, plan, locustfile),
+                    _command(url, locustfile),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    cwd=home,
-                    env=_environment(home, job_path),
+                    cwd=files.home,
+                    env=_environment(files),
                     start_new_session=True,
                     pass_fds=() if read_fd is None else (read_fd,),
                 )
-        except BaseException:
+        except BaseException as error:
             if release_fd is not None:
                 os.close(release_fd)
+            files.remove_private()
+            if isinstance(error, OSError):
+                raise LoadError(
+                    f"cannot start the load or write its files: {error}", "choose a directory that is writable"
+                ) from error
             raise
         finally:
             if read_fd is not None:
                 os.close(read_fd)
-        return cls(process, plan, log_path, status_path, output_path, home, job_path, release_fd)
+        return cls(process, plan, files, release_fd)
 
     @property
     def pid(self) -> int:
@@ -267,9 +278,7 @@ class LoadProcess:
         if self._process.returncode is None:
             self._signal(signal.SIGKILL)
             self._process.wait()
-        self._job_path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # what a locustfile has written there stays
-            self._home.rmdir()
+        self._files.remove_private()
         self._close_release_fd()
 
     def _close_release_fd(self) -> None:
@@ -279,7 +288,7 @@ class LoadProcess:
 
     def _status(self) -> LoadStatus:
         try:
-            return msgspec.json.decode(self._status_path.read_bytes(), type=LoadStatus)
+            return msgspec.json.decode(self._files.status.read_bytes(), type=LoadStatus)
         except FileNotFoundError:
             return LoadStatus()
 
@@ -300,12 +309,12 @@ class LoadProcess:
         if status.started_ns is None and ended is not LoadEnd.STOPPED:
             raise LoadError(
                 f"Locust ended (exit code {exit_code}) before the load began:\n{self._last_lines()}",
-                f"see {self._output_path} for all of its output",
+                f"see {self._files.output} for all of its output",
             )
         return LoadSummary(
             ended=ended,
             exit_code=exit_code,
-            records=count_records(self._log_path),
+            records=count_records(self._files.log),
             started_ns=status.started_ns,
             ended_ns=status.ended_ns,
             cpu_share=status.cpu_share,
@@ -317,11 +326,11 @@ class LoadProcess:
         return (self._last_lines() or "no output").splitlines()[-1]
 
     def _last_lines(self) -> str:
-        lines = self._output_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = self._files.output.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join([line for line in lines if line.strip()][-_QUOTED_LINES:])
 
 
-def _command(url: str, plan: LoadPlan, locustfile: Path | None) -> list[str]:
+def _command(url: str, locustfile: Path | None) -> list[str]:
     files = [str(LOCUSTFILE)] if locustfile is None else [str(LOCUSTFILE), str(locustfile)]
     return [
         sys.executable,
@@ -335,30 +344,26 @@ def _command(url: str, plan: LoadPlan, locustfile: Path | None) -> list[str]:
     ]
 
 
-def _environment(home: Path, job_path: Path) -> dict[str, str]:
+def _environment(files: _Files) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("LOCUST_")}
     return kept | {
-        "HOME": str(home),
+        "HOME": str(files.home),
         # Locust itself may be installed below the real home.
         "PYTHONUSERBASE": site.getuserbase(),
         "PYTHONUNBUFFERED": "1",
-        _JOB_VARIABLE: str(job_path),
+        _JOB_VARIABLE: str(files.job),
     }
 
 
 def _check_url(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise LoadError(
-            f"{url!r} is not a URL that load can be put on", "give one like http://127.0.0.1:8000"
-        )
+        raise LoadError(f"{url!r} is not a URL that load can be put on", "give one like http://127.0.0.1:8000")
 
 
 def _check_locust() -> None:
     if importlib.util.find_spec("locust") is None:
-        raise LoadError(
-            f"Locust is not installed for {sys.executable}", f"{sys.executable} -m pip install locust"
-        )
+        raise LoadError(f"Locust is not installed for {sys.executable}", f"{sys.executable} -m pip install locust")
 
 
 def _check_locustfile(path: Path) -> Path:

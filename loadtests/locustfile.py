@@ -86,9 +86,7 @@ def _headers() -> dict[str, str]:
 if _session is None:
 
     def _set_defaults(parser: Any, **_: Any) -> None:
-        parser.set_defaults(
-            num_users=_DEFAULT_USERS, spawn_rate=_DEFAULT_USERS, stop_timeout=_plan.stop_timeout_s
-        )
+        parser.set_defaults(num_users=_DEFAULT_USERS, spawn_rate=_DEFAULT_USERS, stop_timeout=_plan.stop_timeout_s)
 
     _listeners: Any = events.init_command_line_parser
     _listeners.add_listener(_set_defaults)
@@ -114,6 +112,7 @@ class ChatUser(FastHttpUser):
         self._headers = _headers()
         self._messages: dict[str, tuple[str, bytes | None]] = {}
         self._pause_s = 0.0
+        self._leaving = False
         agent: Any = self.client.client
         agent.valid_response_codes = _AnyStatus()
         self.client.cookiejar = agent.cookiejar = _QuickCookieJar()
@@ -122,10 +121,19 @@ class ChatUser(FastHttpUser):
         """Seconds until the next request may be thought of. Locust ends a user that waits at once."""
         return self._pause_s
 
+    def stop(self, force: bool = False) -> bool:
+        """Ends this user; True if at once. See Locust's User."""
+        # Locust kills a user that waits, but the wait may end before the kill arrives. A request that is
+        # sent in between would be cut off for no fault of the service.
+        self._leaving = True
+        return bool(super().stop(force))
+
     @task
     def ask(self) -> None:
         """One request, sent when it is due, judged and recorded."""
         intended_ns = None
+        if self._leaving:
+            raise StopUser
         if _session is not None:
             if _session.ended:
                 self._rest(_FOR_EVER_S)
@@ -163,6 +171,8 @@ class ChatUser(FastHttpUser):
             remaining_s = (due_ns - time.monotonic_ns()) / 1e9
             if remaining_s > 0:
                 self._rest(remaining_s)
+            if self._leaving:
+                raise StopUser
         except (gevent.GreenletExit, StopUser):
             schedule.give_back(due_ns)
             raise
@@ -182,7 +192,7 @@ class ChatUser(FastHttpUser):
                 catch_response=True,
                 context=attempt.context,
             )
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             # Whatever it is: an answer that the client cannot read; `recording` has written it down.
             logger.debug("unreadable answer: %r", error)
             return RequestOutcome.UNEXPECTED_BODY

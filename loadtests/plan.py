@@ -49,9 +49,7 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         _require(isinstance(self.users, int), f"users must be a whole number, not {self.users!r}")
-        _require(
-            1 <= self.users <= _MAX_USERS, f"users must be between 1 and {_MAX_USERS}, not {self.users!r}"
-        )
+        _require(1 <= self.users <= _MAX_USERS, f"users must be between 1 and {_MAX_USERS}, not {self.users!r}")
         _require_seconds("duration_s", self.duration_s, zero_allowed=False)
         _require_seconds("ramp_s", self.ramp_s, zero_allowed=True)
         _require(

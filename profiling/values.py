@@ -36,7 +36,7 @@ class PageCache(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Limits(Value, kw_only=True):
+class Limits(Value, frozen=True, kw_only=True):
     """What the service may use."""
 
     memory_bytes: int
@@ -44,7 +44,7 @@ class Limits(Value, kw_only=True):
     pids: int | None = None
 
 
-class Service(Value, kw_only=True):
+class Service(Value, frozen=True, kw_only=True):
     """One process tree under one limit. `{host}` and `{port}` in the command are filled in at the start."""
 
     command: tuple[str, ...]
@@ -57,7 +57,7 @@ class Service(Value, kw_only=True):
     startup_timeout_s: float = 60.0
 
 
-class Target(Value, kw_only=True):
+class Target(Value, frozen=True, kw_only=True):
     """What is measured: the services of one system, and the request that the load sends."""
 
     name: str
@@ -83,14 +83,14 @@ class Target(Value, kw_only=True):
         return msgspec.structs.replace(self, services=changed)
 
 
-class Variant(Value, kw_only=True):
+class Variant(Value, frozen=True, kw_only=True):
     """One side of a comparison: a name and what it changes in the environment."""
 
     name: str
     env: dict[str, str] = {}
 
 
-class Budget(Value, kw_only=True):
+class Budget(Value, frozen=True, kw_only=True):
     """What a run must keep. The defaults are those of a service without a `[budget]` table."""
 
     max_peak_bytes: int | None = None
@@ -102,7 +102,7 @@ class Budget(Value, kw_only=True):
     tolerance: float = 0.01
 
 
-class Phase(Value, kw_only=True):
+class Phase(Value, frozen=True, kw_only=True):
     """A stretch of a run: `drop-caches`, `start`, `load`, `settle`, `stop`."""
 
     name: str
@@ -110,7 +110,7 @@ class Phase(Value, kw_only=True):
     end_ns: int
 
 
-class Environment(Value, kw_only=True):
+class Environment(Value, frozen=True, kw_only=True):
     """Where a run was made, for whoever makes it again."""
 
     tool_version: str
@@ -126,7 +126,7 @@ class Environment(Value, kw_only=True):
     packages: dict[str, str] = {}
 
 
-class RunResult(Value, kw_only=True):
+class RunResult(Value, frozen=True, kw_only=True):
     """One run as measured; what is in bulk (samples, requests) lies beside it on disk."""
 
     schema_version: int = SCHEMA_VERSION
@@ -145,8 +145,6 @@ class RunResult(Value, kw_only=True):
     outcome: Outcome
     stop_reason: str | None = None
     oom_kills: int = 0
-    limit_hits: int = 0
-    """How often the kernel had to reclaim or kill because of this limit."""
     exit_status: int | None = None
     """The main process's exit status before it was asked to stop; negative: a signal."""
     start_ns: int = 0
@@ -173,7 +171,7 @@ class RunResult(Value, kw_only=True):
     """By how much the limit was raised for memray's own memory."""
 
 
-class Finding(Value, kw_only=True):
+class Finding(Value, frozen=True, kw_only=True):
     """Something that a reader should know about a run, and what to do about it."""
 
     id: str
@@ -183,7 +181,7 @@ class Finding(Value, kw_only=True):
     hint: str = ""
 
 
-class Summary(Value, kw_only=True):
+class Summary(Value, frozen=True, kw_only=True):
     """The figures of one run, as `--json` prints them."""
 
     name: str
@@ -218,13 +216,13 @@ class Summary(Value, kw_only=True):
     run_dir: str
 
 
-class Frame(Value, kw_only=True):
+class Frame(Value, frozen=True, kw_only=True):
     function: str
     file: str
     line: int
 
 
-class HeldMemory(Value, kw_only=True):
+class HeldMemory(Value, frozen=True, kw_only=True):
     """Memory that one line of the user's own code held, with everything it called."""
 
     bytes: int
@@ -239,7 +237,7 @@ class HeldMemory(Value, kw_only=True):
     """The part that the program mapped itself: a file perhaps, or memory that was never touched."""
 
 
-class Profile(Value, kw_only=True):
+class Profile(Value, frozen=True, kw_only=True):
     """What the memray pass of one variant brought."""
 
     variant: str
@@ -266,7 +264,7 @@ class Claim(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
-class Verdict(Value, kw_only=True):
+class Verdict(Value, frozen=True, kw_only=True):
     """A judgement in one sentence, with its evidence."""
 
     claim: Claim

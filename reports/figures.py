@@ -243,11 +243,6 @@ GROUPS: tuple[Group, ...] = (
                 ("samples",),
             ),
             Figure(
-                "Limit hits",
-                "How often the kernel had to reclaim or kill because of the limit.",
-                lambda run: f"{run.result.limit_hits:,}",
-            ),
-            Figure(
                 "Run directory",
                 "Samples, requests and logs of this run.",
                 _of(lambda s: s.run_dir),

@@ -20,18 +20,20 @@ from reports.words import (
     HELD_AT,
     LEVELS,
     OUTCOMES,
+    by_weight,
     is_candidate,
     kills,
     level_sign,
     peak_share,
+    place,
     relative_link,
-    short_path,
+    shorten,
     source_roots,
     verdict_sign,
 )
 
-NARROW_PX = 640
-"""Pages up to this wide get the narrow picture."""
+NARROW_PX = 760
+"""Screens up to this wide get the narrow picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +158,10 @@ def _moment(iso: str) -> str:
     return f"{at:%Y-%m-%d %H:%M} {'UTC' if not at.utcoffset() else at.strftime('UTC%z')}"
 
 
-def _held_share(held: HeldMemory, profile: Profile) -> float:
-    largest = max((h.bytes for h in profile.held), default=0)
-    return held.bytes / largest if largest else 0.0
+def _held_percent(held: HeldMemory, profile: Profile) -> float:
+    """Width of a line's bar: percent of the pass's limit, or of the largest line where that is not known."""
+    whole = profile.limit_bytes or max((h.bytes for h in profile.held), default=0)
+    return 100 * min(1.0, held.bytes / whole) if whole else 0.0
 
 
 def _bar_percent(summary: Summary) -> float:
@@ -185,8 +188,10 @@ _ENVIRONMENT.globals.update(
     rate=rate,
     bar_percent=_bar_percent,
     peak_share=peak_share,
-    held_share=_held_share,
-    short_path=short_path,
+    held_percent=_held_percent,
+    place=place,
+    by_weight=by_weight,
+    shorten=shorten,
     relative_link=relative_link,
     format_bytes=format_bytes,
     format_ms=format_ms,

@@ -22,13 +22,14 @@ from reports.words import (
     HELD_AT,
     OUTCOMES,
     UNSURE,
+    by_weight,
     is_candidate,
     kills,
     level_sign,
     of_limit,
     peak_share,
+    place,
     report_path,
-    short_path,
     shorten,
     source_roots,
     verdict_sign,
@@ -190,9 +191,10 @@ def _held(console: Console, report: Report) -> None:
     console.print(Text("Which line held the memory (memray pass)", style="bold"))
     for profile in report.profiles:
         _wrapped(console, _pass(profile), "  ")
-        for held in profile.held[:_HELD_SHOWN]:
+        main, _ = by_weight(profile)
+        for held in main[:_HELD_SHOWN]:
             _wrapped(console, _line(held, roots), "    ")
-        rest = len(profile.held) - _HELD_SHOWN
+        rest = len(main) - _HELD_SHOWN
         if rest > 0:
             console.print(Text(f"    and {rest} more in the report", style="dim"))
     console.print()
@@ -212,8 +214,8 @@ def _pass(profile: Profile) -> Text:
 
 
 def _line(held: HeldMemory, roots: tuple[str, ...]) -> Text:
-    where = f"{short_path(held.frame.file, roots)}:{held.frame.line}"
-    text = Text(where, style="bold").append(f" {held.frame.function}", style="not bold")
+    where = place(held.frame, roots)
+    text = Text(where, style="bold").append(f"{' ' if where else ''}{held.frame.function}", style="not bold")
     count = f"{held.allocations:,} allocation{'s' if held.allocations != 1 else ''}"
     return text.append(" held ").append(format_bytes(held.bytes), style="bold").append(f" in {count}")
 

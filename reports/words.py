@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from profiling.judging.report import AnalysedRun, Report
 from profiling.units import format_bytes
-from profiling.values import Claim, Finding, Outcome, Summary, Verdict
+from profiling.values import Claim, Finding, Frame, HeldMemory, Outcome, Profile, Summary, Verdict
 
 REPORT_NAME = "report.html"
 GOOD, BAD, UNSURE = "good", "bad", "unsure"
@@ -76,6 +76,18 @@ def level_sign(finding: Finding) -> Sign:
 def kills(count: int) -> str:
     """The count in words: no OOM kill, 1 OOM kill, 5 OOM kills."""
     return "no OOM kill" if count == 0 else f"{count:,} OOM kill{'s' if count != 1 else ''}"
+
+
+def by_weight(profile: Profile) -> tuple[tuple[HeldMemory, ...], tuple[HeldMemory, ...]]:
+    """The lines that held the memory, and those that held less than a hundredth of what the first one did."""
+    least = max((held.bytes for held in profile.held), default=0) / 100
+    main = tuple(held for held in profile.held if held.bytes >= least)
+    return main, tuple(held for held in profile.held if held.bytes < least)
+
+
+def place(frame: Frame, roots: tuple[str, ...]) -> str:
+    """Where a frame is, as "backend/model.py:31"; empty for a frame that no file is known of."""
+    return f"{short_path(frame.file, roots)}:{frame.line}" if frame.file else ""
 
 
 def of_limit(size: int | None, limit: int) -> str:

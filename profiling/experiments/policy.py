@@ -10,7 +10,7 @@ from profiling.values import Value
 Result = TypeVar("Result")
 
 
-class Step(Value, kw_only=True):
+class Step(Value, frozen=True, kw_only=True):
     """One run to make."""
 
     variant: str

@@ -19,7 +19,7 @@ FILE_NAME = "experiment.json"
 _PHASES_OF_A_RUN = ("start", "load")
 
 
-class Experiment(Value, kw_only=True):
+class Experiment(Value, frozen=True, kw_only=True):
     """What was run together. Directories are relative to the experiment's own."""
 
     schema_version: int = SCHEMA_VERSION

@@ -47,7 +47,7 @@ def _kills(run: AnalysedRun) -> list[Finding]:
         return []
     limit = format_bytes(summary.memory_limit_bytes)
     peak = result.kernel_peak_charged_bytes
-    if not result.limit_hits and peak is not None and peak < _NEAR_LIMIT * summary.memory_limit_bytes:
+    if peak is not None and peak < _NEAR_LIMIT * summary.memory_limit_bytes:
         return [
             Finding(
                 id="killed-by-another-limit",

@@ -7,14 +7,14 @@ from typing import Protocol
 from profiling.values import Limits, Outcome, Value
 
 
-class ExperimentStarted(Value, kw_only=True):
+class ExperimentStarted(Value, frozen=True, kw_only=True):
     """A set of runs begins; `runs` are their titles, in order."""
 
     title: str
     runs: tuple[str, ...]
 
 
-class RunStarted(Value, kw_only=True):
+class RunStarted(Value, frozen=True, kw_only=True):
     run: str
     limits: Limits
     sandbox: str
@@ -22,14 +22,14 @@ class RunStarted(Value, kw_only=True):
     planned_load_s: float
 
 
-class PhaseStarted(Value, kw_only=True):
+class PhaseStarted(Value, frozen=True, kw_only=True):
     """`drop-caches`, `start`, `load`, `settle`, `stop`; beside runs: `prepare`, `flame graphs`, `report`."""
 
     run: str
     phase: str
 
 
-class Tick(Value, kw_only=True):
+class Tick(Value, frozen=True, kw_only=True):
     """A few times a second while a run is on. Requests are counts since the load began; `rps` is that of the last second."""
 
     run: str
@@ -46,7 +46,7 @@ class Tick(Value, kw_only=True):
     rps: float
 
 
-class RunFinished(Value, kw_only=True):
+class RunFinished(Value, frozen=True, kw_only=True):
     run: str
     outcome: Outcome
     oom_kills: int
@@ -57,7 +57,7 @@ class RunFinished(Value, kw_only=True):
     reason: str | None
 
 
-class Note(Value, kw_only=True):
+class Note(Value, frozen=True, kw_only=True):
     """A line that whoever watches should see: a fallback taken, something skipped."""
 
     text: str

@@ -34,7 +34,7 @@ _KILLS_AT_START = 3
 _PACKAGES = ("locust", "memray", "gunicorn", "flask", "torch", "transformers")
 
 
-class RunPlan(Value, kw_only=True):
+class RunPlan(Value, frozen=True, kw_only=True):
     """Everything that one run needs to know."""
 
     name: str
@@ -92,7 +92,7 @@ class _Run:
         self.ready_ns: int | None = None
         self.exit_status: int | None = None
         self.clean_end: bool | None = None
-        self.counters = Counters(oom_kills=0, limit_hits=0, peak_charged_bytes=None)
+        self.counters = Counters(oom_kills=0, peak_charged_bytes=None)
         self.load_summary: LoadSummary | None = None
         self.sampler_cpu_s: float | None = None
         self._phase = ""
@@ -281,7 +281,7 @@ class _Run:
                 run=self.plan.name,
                 outcome=self.outcome,
                 oom_kills=self.counters.oom_kills,
-                peak_unreclaimable_bytes=_peak(self.directory, result),
+                peak_unreclaimable_bytes=_peak(self.directory),
                 limit_bytes=self.plan.limits.memory_bytes,
                 requests=self.watch.requests,
                 failures=self.watch.failures,
@@ -304,7 +304,6 @@ class _Run:
             outcome=outcome,
             stop_reason=self.stop_reason,
             oom_kills=self.counters.oom_kills,
-            limit_hits=self.counters.limit_hits,
             exit_status=self.exit_status,
             start_ns=self.start_ns,
             ready_ns=self.ready_ns,
@@ -353,8 +352,8 @@ def _load_problem(load: LoadSummary) -> str | None:
     return None
 
 
-def _peak(directory: Path, result: RunResult) -> int | None:
-    found = store.load(directory).samples if result.sample_fields else []
+def _peak(directory: Path) -> int | None:
+    found = store.load(directory).samples
     return int(found["unreclaimable"].max()) if len(found) else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -54,7 +55,7 @@ def record_pass(
     )
     observer.notify(PhaseStarted(run=plan.name, phase="flame graphs"))
     found = capture.captures(tracking.capture)
-    at = "kill" if result.oom_kills else "peak"
+    at: Literal["kill", "peak"] = "kill" if result.oom_kills else "peak"
     reasons = []
     try:
         held = capture.held(found, at, directory=Path(service.directory))

@@ -33,7 +33,7 @@ def draw_requests(panel: Panel, run: AnalysedRun, span_s: float, most: float, po
     right, each = rebin(run.load.rps, points)
     wrong, _ = rebin(run.load.failures, points)
     if not np.any(right + wrong):
-        panel.nothing("nothing was sent")
+        panel.nothing("nothing was sent", run)
         return
     edges = float(run.load.t_s[0]) + each * np.arange(right.size + 1)
     for low, high, fill in ((np.zeros_like(right), right, good), (right, right + wrong, bad)):
@@ -60,7 +60,7 @@ def draw_latency(panel: Panel, run: AnalysedRun, span_s: float, most_ms: float, 
         dots = "o" if t_s.size <= panel.width / 6 else ""
         panel.axes.plot(t_s + 0.5, p95_ms, color=panel.theme.latency, linewidth=1.4, marker=dots, markersize=2.6)
     else:
-        panel.nothing("no answer as expected")
+        panel.nothing("no answer as expected", run)
     panel.axes.tick_params(labelbottom=True)
     unit = "s since the run's start"
     panel.axes.set_xlabel(unit, color=panel.theme.muted, fontsize=panel.font - 1, loc="right", labelpad=3)

@@ -15,6 +15,7 @@ GIB = 1024 * MIB
 ABOVE_LIMIT = 1.22
 """Room above the limit's line, as a multiple of the limit, for what stands there."""
 _FAR = 4.0
+_RSS_FITS = 1.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def finite_max(values: Array, default: float = 0.0) -> float:
 def memory_scale(runs: Sequence[AnalysedRun], ticks_at_most: int = 6) -> MemoryScale:
     """A scale with every limit in view, unless the curves stay so far below one that they could not be read.
 
-    RSS may count shared pages many times over: it widens the scale a little and is cut off beyond.
+    RSS may count shared pages many times over: it widens the scale if that makes it fit, but not by much.
     """
     top = 0.0
     for run in runs:
@@ -50,7 +51,7 @@ def memory_scale(runs: Sequence[AnalysedRun], ticks_at_most: int = 6) -> MemoryS
         if 0 < _FAR * max(used, rss) < limit:
             top = max(top, 1.3 * max(used, rss))
         else:
-            top = max(top, ABOVE_LIMIT * limit, 1.05 * used, min(1.04 * rss, 1.6 * limit))
+            top = max(top, ABOVE_LIMIT * limit, 1.05 * used, 1.04 * rss if rss < _RSS_FITS * limit else 0.0)
     top = top or float(MIB)
     unit, unit_bytes = ("GiB", GIB) if top >= 10 * GIB else ("MiB", MIB)
     step = 2.0 ** math.ceil(math.log2(top / unit_bytes / (ticks_at_most - 0.5)))

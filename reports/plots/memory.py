@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from profiling.judging.report import AnalysedRun
+from profiling.judging.report import AnalysedRun, Array
 from profiling.units import format_bytes, format_percent, format_seconds
 from reports.plots.layout import Mark, MemoryScale, dodge, finite_max, group
 from reports.plots.panel import Panel
@@ -36,11 +36,12 @@ def draw_memory(panel: Panel, run: AnalysedRun, scale: MemoryScale, span_s: floa
             zorder=3 + depth,
         )
     if is_empty(run):
-        panel.nothing("no memory was sampled")
+        panel.nothing("no memory was sampled", run)
     _head(panel, run)
     _events(panel, run)
     _limit(panel, run, scale)
     _kills(panel, run, scale)
+    _cut_off(panel, run, scale)
     if names:
         _names(panel, run, scale)
 
@@ -142,17 +143,31 @@ def _counts(panel: Panel, run: AnalysedRun) -> tuple[Mark, ...]:
     return group(run.kills_s, wide) if overlap else marks
 
 
+def _cut_off(panel: Panel, run: AnalysedRun, scale: MemoryScale) -> None:
+    """Says how far RSS goes where it leaves the panel, in the upper left corner, which is free at the start."""
+    most = finite_max(run.memory.rss)
+    if most > 1.02 * scale.top_bytes:
+        text = f"↑ RSS up to {format_bytes(most)}"
+        panel.write(4, panel.height - 3, text, colour=panel.theme.rss, va="top", behind=panel.theme.background)
+
+
 def _names(panel: Panel, run: AnalysedRun, scale: MemoryScale) -> None:
-    """Each curve's name at its end, moved apart where the ends are close."""
-    ends = []
+    """Each curve's name at the height that it had when the load ended, moved apart where these are close."""
+    found = []
     for curve in curves(panel.theme):
-        sizes = getattr(run.memory, curve.field)
-        sizes = sizes[np.isfinite(sizes)]
-        if sizes.size:
-            ends.append((curve, min(panel.y(float(sizes[-1]) / scale.unit_bytes), panel.height)))
-    places = dodge([y for _, y in ends], panel.font + 3, 4, panel.height)
-    last = panel.x(finite_max(run.memory.t_s))
-    x = max(last, panel.width) if panel.width - last < 40 else last
-    for (curve, y), place in zip(ends, places, strict=True):
-        panel.stroke((last + 2, y), (x + 9, place), color=curve.colour, linewidth=0.8)
-        panel.write(x + 11, place, curve.name, colour=curve.colour, size=panel.font, va="center", bold=curve.bold)
+        height = _at_end_of_load(run, getattr(run.memory, curve.field))
+        if height is not None:
+            found.append((curve, min(panel.y(height / scale.unit_bytes), panel.height)))
+    places = dodge([y for _, y in found], panel.font + 3, 4, panel.height)
+    for (curve, y), place in zip(found, places, strict=True):
+        panel.stroke((panel.width + 1, y), (panel.width + 9, place), color=curve.colour, linewidth=0.8)
+        panel.write(
+            panel.width + 11, place, curve.name, colour=curve.colour, size=panel.font, va="center", bold=curve.bold
+        )
+
+
+def _at_end_of_load(run: AnalysedRun, sizes: Array) -> float | None:
+    """The last finite size before the load ended; without a load, the last of all."""
+    end_s = run.load_s[1] if run.load_s else np.inf
+    sizes = sizes[np.isfinite(sizes) & (run.memory.t_s <= end_s)]
+    return float(sizes[-1]) if sizes.size else None

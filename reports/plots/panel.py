@@ -148,9 +148,12 @@ class Panel:
             self.write(x + 18, y, part.name, colour=part.edge)
             x += 18 + self.width_of(part.name) + 10
 
-    def nothing(self, text: str) -> None:
-        """Says in the panel's middle why it is empty."""
-        self.write(self.width / 2, self.height / 2, text, ha="center", va="center")
+    def nothing(self, text: str, run: AnalysedRun) -> None:
+        """Says why the panel is empty, in the middle of the load or of the panel."""
+        start_s, end_s = run.load_s or (0.0, self.span_s)
+        half = self.width_of(text) / 2
+        x = min(max(self.x((start_s + end_s) / 2), half), self.width - half)
+        self.write(x, self.height / 2, text, ha="center", va="center")
 
     def spans(self, run: AnalysedRun) -> None:
         """The load as a band in the background, readiness as a dotted line."""

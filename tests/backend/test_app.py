@@ -175,9 +175,7 @@ def test_503_with_retry_after_while_there_is_no_model() -> None:
 
 
 def test_a_bad_request_is_refused_without_a_model() -> None:
-    assert (
-        create_app(Settings(lifecycle="per-request"), not_yet).test_client().post("/chat").status_code == 415
-    )
+    assert create_app(Settings(lifecycle="per-request"), not_yet).test_client().post("/chat").status_code == 415
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
@@ -202,9 +200,7 @@ def test_loads_are_logged_with_their_seconds(caplog: pytest.LogCaptureFixture) -
 
 
 @pytest.mark.parametrize(("lifecycle", "loads"), [("per-request", 3), ("singleton", 1), ("lazy", 1)])
-def test_how_often_three_requests_load(
-    lifecycle: str, loads: int, settings_for: Callable[[str], Settings]
-) -> None:
+def test_how_often_three_requests_load(lifecycle: str, loads: int, settings_for: Callable[[str], Settings]) -> None:
     models: list[Echo] = []
 
     def load() -> Echo:

@@ -21,9 +21,7 @@ def test_a_good_body() -> None:
     assert parse(body()) == ChatRequest("s-1", "Where are my invoices?")
 
 
-@pytest.mark.parametrize(
-    "query", ["x", "é" * QUERY_MAX_CHARS, "two\nlines\tand a tab", "\U0001f600 help", "密码忘了"]
-)
+@pytest.mark.parametrize("query", ["x", "é" * QUERY_MAX_CHARS, "two\nlines\tand a tab", "\U0001f600 help", "密码忘了"])
 def test_queries_that_are_accepted(query: str) -> None:
     assert parse(body(query=query)).query == query
 

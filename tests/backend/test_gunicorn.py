@@ -141,9 +141,7 @@ def test_without_preload_each_worker_loads_and_is_ready_only_then(start: Start, 
 
 
 def test_lazy_loads_once_for_requests_that_arrive_together(start: Start, tmp_path: Path) -> None:
-    server = start(
-        MODEL_LIFECYCLE="lazy", HOME=str(tmp_path), MODEL_CACHE=str(Settings.from_env({}).cache_dir)
-    )
+    server = start(MODEL_LIFECYCLE="lazy", HOME=str(tmp_path), MODEL_CACHE=str(Settings.from_env({}).cache_dir))
     server.read_log_until("Server is ready at")
     assert "Loading the model" not in server.log
     assert server.request("GET", "/ready")[0] == 200

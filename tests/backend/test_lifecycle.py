@@ -44,21 +44,20 @@ def test_the_registry_knows_them_all() -> None:
 def test_per_request_loads_each_time_and_is_always_ready() -> None:
     loader = Loader()
     loader.go.set()
-    lifecycle = PerRequest(loader, preload=True)
-    lifecycle.start(lambda: None)
+    lifecycle = PerRequest(loader)
+    lifecycle.preload()
     assert lifecycle.ready()
     assert loader.loads == 0
     assert lifecycle.model() is not lifecycle.model()
     assert loader.loads == 2
 
 
-def test_preloaded_singleton_is_ready_when_start_returns() -> None:
+def test_preloaded_singleton_is_ready_at_once() -> None:
     loader = Loader()
     loader.go.set()
-    lifecycle = Singleton(loader, preload=True)
-    announced: list[bool] = []
-    lifecycle.start(lambda: announced.append(lifecycle.ready()))
-    assert announced == [True]
+    lifecycle = Singleton(loader)
+    lifecycle.preload()
+    assert lifecycle.ready()
     assert lifecycle.model() is lifecycle.model()
     assert loader.loads == 1
 
@@ -67,13 +66,13 @@ def test_preloaded_singleton_passes_a_failure_on() -> None:
     loader = Loader(failures=1)
     loader.go.set()
     with pytest.raises(OSError, match="cannot read"):
-        Singleton(loader, preload=True).start(lambda: None)
+        Singleton(loader).preload()
 
 
 def test_singleton_behind_the_open_port_is_not_ready_until_loaded() -> None:
     loader = Loader()
     announced = threading.Event()
-    lifecycle = Singleton(loader, preload=False)
+    lifecycle = Singleton(loader)
     lifecycle.start(announced.set)
     assert loader.began.wait(TIMEOUT_S)
     assert not lifecycle.ready()
@@ -90,7 +89,7 @@ def test_singleton_behind_the_open_port_tries_again() -> None:
     loader = Loader(failures=2)
     loader.go.set()
     announced = threading.Event()
-    lifecycle = Singleton(loader, preload=False, retry_s=0.001)
+    lifecycle = Singleton(loader, retry_s=0.001)
     lifecycle.start(announced.set)
     assert announced.wait(TIMEOUT_S)
     assert loader.loads == 3
@@ -98,15 +97,15 @@ def test_singleton_behind_the_open_port_tries_again() -> None:
 
 def test_lazy_is_ready_before_it_has_loaded() -> None:
     loader = Loader()
-    lifecycle = Lazy(loader, preload=True)
-    lifecycle.start(lambda: None)
+    lifecycle = Lazy(loader)
+    lifecycle.preload()
     assert lifecycle.ready()
     assert loader.loads == 0
 
 
 def test_lazy_loads_once_however_many_ask_at_once() -> None:
     loader = Loader()
-    lifecycle = Lazy(loader, preload=True)
+    lifecycle = Lazy(loader)
     all_here = threading.Barrier(16)
 
     def ask() -> Model:
@@ -124,7 +123,7 @@ def test_lazy_loads_once_however_many_ask_at_once() -> None:
 
 def test_a_failed_lazy_load_fails_all_who_wait_and_is_tried_again() -> None:
     loader = Loader(failures=1)
-    lifecycle = Lazy(loader, preload=True)
+    lifecycle = Lazy(loader)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(lifecycle.model)
         assert loader.began.wait(TIMEOUT_S)
@@ -137,3 +136,13 @@ def test_a_failed_lazy_load_fails_all_who_wait_and_is_tried_again() -> None:
             assert isinstance(second.exception(), ModelNotReadyError)
     assert lifecycle.model() is lifecycle.model()
     assert loader.loads == 2
+
+
+@pytest.mark.parametrize("make", [PerRequest, Lazy])
+def test_what_loads_on_demand_is_ready_behind_an_open_port_too(make: type[PerRequest] | type[Lazy]) -> None:
+    loader = Loader()
+    lifecycle = make(loader)
+    announced: list[bool] = []
+    lifecycle.start(lambda: announced.append(lifecycle.ready()))
+    assert announced == [True]
+    assert loader.loads == 0

@@ -57,9 +57,7 @@ def test_the_held_out_questions_are_held_out() -> None:
 
 def test_held_out_questions_are_answered_right(model: ChatModel) -> None:
     answers = {entry.id: entry.answer for entry in BASE.entries}
-    wrong = [
-        (entry_id, question) for entry_id, question in ASKED if model.predict(question) != answers[entry_id]
-    ]
+    wrong = [(entry_id, question) for entry_id, question in ASKED if model.predict(question) != answers[entry_id]]
     assert len(wrong) <= 0.1 * len(ASKED), wrong
 
 

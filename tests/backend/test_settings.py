@@ -20,7 +20,8 @@ def test_defaults() -> None:
         "pickle",
         "json",
     )
-    assert (settings.workers, settings.threads, settings.torch_threads, settings.preload) == (1, 16, 1, True)
+    assert (settings.workers, settings.threads, settings.preload) == (1, 16, True)
+    assert (settings.inference_threads, settings.torch_threads) == (2, 1)
     assert settings.bind == "127.0.0.1:8000"
 
 
@@ -37,21 +38,23 @@ def test_every_variable_is_honoured() -> None:
             "HOST": "::",
             "PORT": "9000",
             "PRELOAD": "0",
+            "INFERENCE_THREADS": "5",
             "TORCH_THREADS": "3",
         }
     )
     assert settings == Settings(
-        "lazy",
-        "safetensors",
-        Path("/models/mine"),
-        Path("/var/cache/model"),
-        "raw",
-        2,
-        4,
-        "::",
-        9000,
-        False,
-        3,
+        lifecycle="lazy",
+        checkpoint="safetensors",
+        model_path=Path("/models/mine"),
+        cache_dir=Path("/var/cache/model"),
+        chat_response="raw",
+        workers=2,
+        threads=4,
+        host="::",
+        port=9000,
+        preload=False,
+        inference_threads=5,
+        torch_threads=3,
     )
     assert settings.bind == "[::]:9000"
 

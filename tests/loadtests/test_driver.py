@@ -71,7 +71,7 @@ class Bench:
         hold: bool = False,
     ) -> LoadProcess:
         return LoadProcess.start(
-            url, plan, request or RequestTemplate(), self.log, self.work, locustfile, hold=hold
+            url, plan, request or RequestTemplate(), self.log, self.work, locustfile=locustfile, hold=hold
         )
 
     def run(self, *args: Any, **kwargs: Any) -> tuple[LoadSummary, list[RequestRecord]]:
@@ -116,7 +116,9 @@ def test_a_plan_is_carried_out_and_every_request_recorded(bench: Bench) -> None:
         assert before < summary.started_ns <= record.intended_ns == record.sent_ns
         assert record.sent_ns < record.finished_ns < after
         assert (record.outcome, record.status, record.clock) == (RequestOutcome.OK, 200, 0)
-        assert (record.response_bytes, record.active_users) == (len(b'{"response": "hello"}'), 3)
+        assert record.response_bytes == len(b'{"response": "hello"}')
+        # Afterwards users leave one by one while the last answers come in.
+        assert record.active_users == 3 or record.finished_ns > summary.ended_ns
     finished = [record.finished_ns for record in records]
     assert finished == sorted(finished)
     assert len({f % 1_000_000 for f in finished}) > 1
@@ -202,9 +204,7 @@ def test_every_kind_of_answer_is_told_apart(bench: Bench) -> None:
         "is fine": (RequestOutcome.OK, 200),
     }
     queries = tuple(expected)
-    request = RequestTemplate(
-        queries=queries, expect_json_schema={"type": "object", "required": ["response"]}
-    )
+    request = RequestTemplate(queries=queries, expect_json_schema={"type": "object", "required": ["response"]})
     plan = LoadPlan.constant(
         1, 60.0, request_timeout_s=0.3, connection_error_wait_s=0.01, think_time_s=0.01, stop_timeout_s=0.1
     )
@@ -260,13 +260,9 @@ def test_cookies_are_kept_by_each_user(bench: Bench) -> None:
 
 def test_our_users_can_be_built_upon(bench: Bench) -> None:
     locustfile = bench.directory / "mine.py"
-    locustfile.write_text(
-        "from loadtests.locustfile import ChatUser\nclass Mine(ChatUser):\n    weight = 1\n"
-    )
+    locustfile.write_text("from loadtests.locustfile import ChatUser\nclass Mine(ChatUser):\n    weight = 1\n")
     with serving() as server:
-        summary, records = bench.run(
-            server.url, LoadPlan.constant(2, 0.3, think_time_s=0.01), locustfile=locustfile
-        )
+        summary, records = bench.run(server.url, LoadPlan.constant(2, 0.3, think_time_s=0.01), locustfile=locustfile)
         assert len(records) == len(server.received) == summary.records > 0
     assert {record.user for record in records} == {0, 1}
 
@@ -348,13 +344,13 @@ def test_requests_that_do_not_finish_are_recorded_as_cut(bench: Bench) -> None:
     assert {record.user for record in records} == {0, 1, 2}
 
 
-def test_settings_of_the_users_own_locust_do_not_reach_it(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_of_the_users_own_locust_do_not_reach_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trap 6."""
     home = bench.directory / "home"
     home.mkdir()
-    hostile = "master = true\nusers = 7\nspawn-rate = 1\nrun-time = 1h\nhost = http://127.0.0.1:9\nlocustfile = nowhere.py\n"
+    hostile = (
+        "master = true\nusers = 7\nspawn-rate = 1\nrun-time = 1h\nhost = http://127.0.0.1:9\nlocustfile = nowhere.py\n"
+    )
     (home / ".locust.conf").write_text(hostile)
     (home / "locust.conf").write_text(hostile)
     (home / "pyproject.toml").write_text("[tool.locust]\nusers = 7\nlocustfile = 'nowhere.py'\n")
@@ -375,7 +371,7 @@ def test_settings_of_the_users_own_locust_do_not_reach_it(
     with serving() as server:
         summary, records = bench.run(server.url, LoadPlan.constant(2, 0.3))
     assert (summary.ended, summary.exit_code) == (LoadEnd.FINISHED, 0)
-    assert {record.active_users for record in records} == {2}
+    assert max(record.active_users for record in records) == 2
     assert {record.user for record in records} == {0, 1}
     # Trap 3: no reports of Locust's own.
     assert not list(bench.directory.rglob("*.html"))
@@ -392,7 +388,8 @@ def test_users_follow_the_plan_up_and_down(bench: Bench) -> None:
         summary, records = bench.run(server.url, plan)
     assert summary.started_ns is not None
     assert summary.ended_ns is not None
-    seen = [record.active_users for record in records]
+    # Afterwards users leave one by one while the last answers come in.
+    seen = [record.active_users for record in records if record.finished_ns < summary.ended_ns]
     changes = [users for users, _ in itertools.groupby(seen)]
     up = changes[: changes.index(5) + 1]
     assert up[0] == 1
@@ -413,12 +410,7 @@ def test_users_that_are_still_leaving_do_not_count_as_those_to_come(bench: Bench
 
     plan = LoadPlan((Stage(5, 0.3), Stage(1, 0.1), Stage(4, 60.0)), stop_timeout_s=PATIENCE_S)
     with serving(behave) as server, bench.start(server.url, plan) as load:
-        until(
-            lambda: (
-                len({record.user for record in bench.records() if record.active_users == 4} - set(range(5)))
-                == 3
-            )
-        )
+        until(lambda: len({record.user for record in bench.records() if record.active_users == 4} - set(range(5))) == 3)
         load.kill()
 
 
@@ -536,9 +528,7 @@ def test_a_killed_generator_leaves_a_readable_log(bench: Bench) -> None:
     assert outcomes(bench.records()).keys() == {"OK"}
 
 
-def test_a_generator_that_hangs_is_killed_at_the_deadline(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_generator_that_hangs_is_killed_at_the_deadline(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     blocking = bench.directory / "blocking.py"
     blocking.write_text(
         "from gevent import monkey\nfrom locust import FastHttpUser, task\n"
@@ -615,9 +605,7 @@ def test_a_locustfile_that_cannot_be_used_is_quoted(bench: Bench, content: str, 
     assert "load-output.log" in caught.value.hint
 
 
-def test_what_cannot_work_fails_before_anything_is_started(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_work_fails_before_anything_is_started(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = LoadPlan.constant(1, 1)
     url = "http://127.0.0.1:9"
     comma = bench.directory / "a,b.py"
@@ -636,7 +624,7 @@ def test_what_cannot_work_fails_before_anything_is_started(
     with pytest.raises(LoadError, match="refer to"):
         bench.start(url, plan, RequestTemplate(expect_json_schema={"$ref": "http://127.0.0.1:9/schema"}))
     bench.log = bench.directory
-    with pytest.raises(LoadError, match="cannot write"):
+    with pytest.raises(LoadError, match="write its files"):
         bench.start(url, plan)
     monkeypatch.setitem(sys.modules, "locust", None)
     with pytest.raises(LoadError, match="not installed") as caught:

@@ -147,9 +147,7 @@ braced = st.text(alphabet="{}sesionqury ") | st.sampled_from(["{session}", "{que
 
 
 @given(st.text() | braced, st.text() | braced, st.text().filter(lambda t: "{" not in t))
-def test_placeholders_are_replaced_once_and_a_query_stays_as_it_is(
-    session: str, query: str, text: str
-) -> None:
+def test_placeholders_are_replaced_once_and_a_query_stays_as_it_is(session: str, query: str, text: str) -> None:
     template = {"a": "{session}", "b": [text + "{query}" + text, {"c": "{session}{query}"}]}
     assert substitute(template, session=session, query=query) == {
         "a": session,

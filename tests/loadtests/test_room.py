@@ -25,7 +25,5 @@ def test_the_tool_itself_never_imports_locust() -> None:
         "import sys, loadtests.driver, loadtests.plan, loadtests.requestlog\n"
         "print({'locust', 'gevent', 'fastjsonschema', 'requests'} & set(sys.modules) or 'clean')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOM.parent, check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOM.parent, check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "clean"

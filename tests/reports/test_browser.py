@@ -199,6 +199,14 @@ def test_stacks_unfold_at_a_click(browser: Browser, page: Path) -> None:
     assert browser.ask("document.documentElement.scrollWidth") <= PHONE[0]
 
 
+def test_on_paper_every_stack_is_unfolded(browser: Browser, page: Path) -> None:
+    browser.show(page, DESKTOP)
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    shown = browser.ask("[...document.querySelectorAll('.stack')].map(s => s.checkVisibility() && s.offsetHeight > 0)")
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert shown == [True, True, True]
+
+
 def test_links_lead_to_files_that_exist(browser: Browser, page: Path) -> None:
     browser.show(page, DESKTOP)
     links = browser.ask("[...document.querySelectorAll('a')].map(a => a.getAttribute('href'))")

@@ -130,3 +130,11 @@ def test_png_is_twice_the_nominal_width() -> None:
     png = curves_png(proved(singleton()))
     assert png.startswith(b"\x89PNG")
     assert struct.unpack(">I", png[16:20])[0] == 2080
+
+
+def test_rss_beyond_the_picture_is_said() -> None:
+    run = singleton()
+    memory = dataclasses.replace(run.memory, rss=run.memory.rss * 4)
+    assert any(
+        word.startswith("↑ RSS up to ") for word in texts(light(proved(dataclasses.replace(run, memory=memory))))
+    )

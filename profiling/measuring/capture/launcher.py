@@ -126,7 +126,8 @@ def main() -> None:
         del sys.path[0]  # our own directory
     import_memray()
 
-    sys.orig_argv = [*sys.orig_argv[: -len(sys.argv)], *program]
+    if hasattr(sys, "orig_argv"):  # Python 3.10
+        sys.orig_argv = [*sys.orig_argv[: -len(sys.argv)], *program]
     kind = program[0]
     container = kind not in ("-c", "-m") and is_importable(kind)
     sys.argv = [kind, *program[2:]] if kind in ("-c", "-m") else program

@@ -6,7 +6,7 @@ import heapq
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -20,11 +20,16 @@ from profiling.values import Frame, HeldMemory
 
 At = Literal["kill", "peak"]
 StackElement = tuple[str, str, int]  # function, file, line: memray's
+_Where = tuple[int, int]  # thread, stack
+_MMAP = int(AllocatorType.MMAP)
+_MUNMAP = int(AllocatorType.MUNMAP)
 
 NO_FRAME = Frame(function="(no Python frame)", file="", line=0)
 
 # Of the unique stacks the largest are looked at: at 30 us each this bounds the time, and the rest are crumbs.
 MAX_STACKS = 50_000
+# A capture with more allocations is not searched for mapped memory, at 1 us each.
+MAX_RECORDS = 4_000_000
 # memray reads about 12 MB of capture a second, so that looking for the right one of many ends in time.
 MAX_SEARCH_BYTES = 100 * 2**20
 
@@ -106,9 +111,10 @@ def held_in(
         records = chosen.reader.get_leaked_allocation_records(merge_threads=False)
     else:
         records = chosen.reader.get_high_watermark_allocation_records(merge_threads=False)
+    mapped = _mapped(chosen)
     for record in heapq.nlargest(MAX_STACKS, records, key=_size):
         stack: list[StackElement] = record.stack_trace()
-        groups[code.blamed(stack)].add(record, stack)
+        groups[code.blamed(stack)].add(record, stack, mapped.get((record.tid, record.stack_id), 0))
     largest = heapq.nlargest(top, groups.items(), key=lambda item: (item[1].heap_bytes, item[1].bytes))
     return tuple(group.value(frame, code) for frame, group in largest)
 
@@ -164,12 +170,11 @@ class _Group:
     largest_bytes: int = 0
     largest_stack: list[StackElement] = field(default_factory=list)
 
-    def add(self, record: AllocationRecord, stack: list[StackElement]) -> None:
+    def add(self, record: AllocationRecord, stack: list[StackElement], mapped_bytes: int) -> None:
         self.bytes += record.size
         self.allocations += record.n_allocations
         self.by_thread[record.tid] += record.size
-        if _is_mapped(record):
-            self.mapped_bytes += record.size
+        self.mapped_bytes += min(mapped_bytes, record.size)
         if record.size > self.largest_bytes:
             self.largest_bytes, self.largest_stack = record.size, stack
 
@@ -195,14 +200,30 @@ def _size(record: AllocationRecord) -> int:
     return record.size
 
 
-def _is_mapped(record: AllocationRecord) -> bool:
-    """Whether the program mapped this itself: a file perhaps, or memory that was never touched.
+def _mapped(chosen: Chosen) -> Mapping[_Where, int]:
+    """Bytes that the program mapped itself, by thread and stack: alive at the end, or the most that ever were.
 
-    Python's own object allocator maps too, in arenas of one size: those it does use.
+    A pass of its own over all records, because memray's snapshots add mapped to other memory of the same stack.
+    Left out are the arenas of Python's own object allocator, which are mapped and used.
     """
-    if record.allocator != AllocatorType.MMAP or not record.n_allocations:
-        return False
-    return record.size / record.n_allocations not in _ARENA_BYTES
+    alive: Counter[_Where] = Counter()
+    most: Counter[_Where] = Counter()
+    if chosen.reader.metadata.total_allocations > MAX_RECORDS:
+        return most
+    maps: dict[int, tuple[int, _Where]] = {}
+    for record in chosen.reader.get_allocation_records():
+        allocator = record.allocator
+        if allocator == _MMAP and record.size not in _ARENA_BYTES:
+            where = (record.tid, record.stack_id)
+            maps[record.address] = (record.size, where)
+            alive[where] += record.size
+            most[where] = max(most[where], alive[where])
+        elif allocator == _MUNMAP and record.address in maps:
+            size, where = maps.pop(record.address)
+            alive[where] -= min(size, record.size)
+            if record.size < size:
+                maps[record.address + record.size] = (size - record.size, where)
+    return alive if chosen.at == "kill" else most
 
 
 def _last_rss_bytes(reader: FileReader) -> int:

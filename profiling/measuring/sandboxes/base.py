@@ -12,19 +12,17 @@ from typing import Protocol
 from profiling.values import Limits, Value
 
 
-class SampleSource(Value, kw_only=True):
+class SampleSource(Value, frozen=True, kw_only=True):
     """Where the sampler reads: a memory cgroup's directory and its version (1 or 2)."""
 
     version: int
     directory: str
 
 
-class Counters(Value, kw_only=True):
+class Counters(Value, frozen=True, kw_only=True):
     """The kernel's own counts, cumulative since the start. Bytes."""
 
     oom_kills: int
-    limit_hits: int
-    """How often usage reached the limit (v1 memory.failcnt, v2 `max` in memory.events)."""
     peak_charged_bytes: int | None
 
 

@@ -25,6 +25,8 @@ from profiling.units import format_bytes
 from profiling.values import Limits
 
 _CPU_PERIOD_US = 100_000
+_ENTER_TIMEOUT_S = 10.0
+_numbers = itertools.count(1)  # of this process, not of one sandbox: names must differ between sandboxes, too
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 # The shell writes its own pid into each cgroup and then becomes the command: nothing of the command's life, not even
@@ -37,7 +39,6 @@ class CgroupSandbox:
 
     def __init__(self, placement: Placement | None = None) -> None:
         self._placement = placement or find_placement()
-        self._numbers = itertools.count(1)
         for parent in {Path(p) for p in self._placement.parents.values()}:
             tree.clear_orphans(parent)
         self._keeper = Keeper()
@@ -66,6 +67,7 @@ class CgroupSandbox:
             process = _enter_and_exec(
                 [executable, *command[1:]], list(dict.fromkeys(groups.values())), directory, env, log
             )
+            _wait_until_inside(process, memory)
         except BaseException:
             self._remove(groups)
             raise
@@ -79,7 +81,7 @@ class CgroupSandbox:
         wanted = ["memory"]
         wanted += ["cpu"] if limits.cpus is not None else []
         wanted += ["pids"] if limits.pids is not None else []
-        name = tree.owned_name(str(next(self._numbers)))
+        name = tree.owned_name(str(next(_numbers)))
         groups: dict[str, Path] = {}
         for controller in wanted:
             parent = self._placement.parent(controller)
@@ -92,7 +94,8 @@ class CgroupSandbox:
             path = parent / name
             self._keeper.guard(path)
             try:
-                path.mkdir(exist_ok=True)
+                if path not in groups.values():  # v2 has one directory for all controllers
+                    path.mkdir()
             except OSError as error:
                 self._remove(groups)
                 raise NoLimitError(
@@ -118,7 +121,7 @@ class _RunningTree:
         self._groups = groups
         self._memory = groups["memory"]
         self._version = version
-        self._last = Counters(oom_kills=0, limit_hits=0, peak_charged_bytes=None)
+        self._last = Counters(oom_kills=0, peak_charged_bytes=None)
         self.source = SampleSource(version=version, directory=str(self._memory))
 
     def exit_status(self) -> int | None:
@@ -145,24 +148,24 @@ class _RunningTree:
 
     def close(self) -> None:
         self.counters()
+        if self._process.poll() is None:
+            self._process.kill()
         tree.kill_all(self._memory)
         self._process.wait()
         self._sandbox._remove(self._groups)
 
 
 def _read_counters(version: int, memory: Path) -> Counters:
-    """v1: memory.oom_control, memory.failcnt, memory.max_usage_in_bytes. v2: memory.events, memory.peak (Linux 5.19)."""
+    """v1: memory.oom_control, memory.max_usage_in_bytes. v2: memory.events, memory.peak (Linux 5.19)."""
     if version == 1:
         return Counters(
             oom_kills=parse_keyed((memory / "memory.oom_control").read_bytes())[b"oom_kill"],
-            limit_hits=int((memory / "memory.failcnt").read_bytes()),
             peak_charged_bytes=int((memory / "memory.max_usage_in_bytes").read_bytes()),
         )
     events = parse_keyed((memory / "memory.events").read_bytes())
     peak = memory / "memory.peak"
     return Counters(
         oom_kills=events[b"oom_kill"],
-        limit_hits=events[b"max"],
         peak_charged_bytes=int(peak.read_bytes()) if peak.exists() else None,
     )
 
@@ -223,6 +226,19 @@ def _find_executable(name: str, directory: Path, env: Mapping[str, str]) -> str:
             f"the service's command {name!r} was not found", "check its spelling, or install it where PATH finds it"
         )
     return found
+
+
+def _wait_until_inside(process: subprocess.Popen[bytes], memory: Path) -> None:
+    """Until the process is in its cgroup or has ended: before that, ending what is in the cgroup would miss it."""
+    deadline = time.monotonic() + _ENTER_TIMEOUT_S
+    while process.poll() is None and process.pid not in tree.pids_in(memory):
+        if time.monotonic() > deadline:
+            process.kill()
+            process.wait()
+            raise NoLimitError(
+                f"the service did not enter its cgroup {memory} within {_ENTER_TIMEOUT_S:g} s", "see what `doctor` says"
+            )
+        time.sleep(0.001)
 
 
 def _enter_and_exec(

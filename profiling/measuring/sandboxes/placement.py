@@ -24,7 +24,7 @@ _SCOPE_MARK = "OOMPROOF_IN_SCOPE"
 _USEFUL = ("memory", "cpu", "pids")
 
 
-class Placement(Value, kw_only=True):
+class Placement(Value, frozen=True, kw_only=True):
     """Parent directories for cgroups of ours, by controller. With v2 all are the same directory."""
 
     version: int

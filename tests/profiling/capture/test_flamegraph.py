@@ -138,8 +138,7 @@ def test_page_asks_nobody_for_anything(recorded: tuple[Path, ...], tmp_path: Pat
     flamegraph(recorded[1], tmp_path / "ours.html")
     asked, shown = hosts_asked_for(tmp_path / "ours.html", tmp_path / "profile")
     assert asked == set()
-    assert "d3-flame-graph" in shown
-    assert re.search(r'class="d3-flame-graph-label[^>]*>[^<]*hold', shown) or "hold" in shown
+    assert "<foreignObject width=" in shown  # d3 has drawn frames
     # The same page with memray's default shows that this would have been seen.
     web = tmp_path / "web.html"
     subprocess.run(

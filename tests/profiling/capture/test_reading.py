@@ -25,7 +25,7 @@ KILLED = f"""
         return bytearray({PLANTED})  # line 4
 
     def small():
-        return [bytearray(100_000) for _ in range(20)]
+        return list(map(bytearray, [100_000] * 20))
 
     gone = bytearray(60_000_000)
     del gone
@@ -52,7 +52,7 @@ def test_killed_process_shows_what_was_alive(killed: Path) -> None:
     assert first.by_thread == (first.bytes,)
     assert first.mapped_bytes == 0
     assert [(frame.function, frame.line) for frame in first.stack] == [("<module>", 11), ("load", 4)]
-    assert (second.frame.function, second.frame.line, second.allocations) == ("<listcomp>", 7, 20)
+    assert (second.frame.function, second.frame.line, second.allocations) == ("small", 7, 20)
 
 
 def test_peak_shows_what_was_alive_then(killed: Path) -> None:
@@ -163,7 +163,9 @@ def test_memory_is_told_by_thread_and_by_line(tmp_path: Path) -> None:
         for thread in threads:
             thread.start()
             thread.join()
-        mapped = mmap.mmap(-1, 200_000_000)
+        mapped = bytearray(1_000_000), mmap.mmap(-1, 200_000_000)
+        closed = mmap.mmap(-1, 300_000_000)
+        closed.close()
         os.kill(os.getpid(), signal.SIGKILL)
     """
     write(tmp_path / "service.py", program)
@@ -174,8 +176,12 @@ def test_memory_is_told_by_thread_and_by_line(tmp_path: Path) -> None:
     assert first.mapped_bytes == 0
     # Mapped and never touched: memray counts its length, so it does not come before what surely was in memory.
     (mapped,) = [one for one in others if one.frame.line == 11]
-    assert mapped.mapped_bytes == pytest.approx(200_000_000, rel=0.01)
-    assert "mapped" not in [one.frame.function for one in others]
+    assert mapped.bytes == pytest.approx(201_000_000, rel=0.01)
+    assert mapped.mapped_bytes == pytest.approx(200_000_000, rel=0.001)
+    assert 12 not in [one.frame.line for one in others]
+    peak = {one.frame.line: one for one in held(captures(tmp_path / "capture.bin"), "peak", directory=tmp_path)}
+    assert peak[4].mapped_bytes == 0
+    assert peak[12].mapped_bytes == peak[12].bytes == pytest.approx(300_000_000, rel=0.001)
 
 
 @pytest.mark.skipif(why_no_cgroup() is not None, reason=f"lacks {why_no_cgroup()}")

@@ -1,0 +1,55 @@
+"""What several tests need: values for a run, and a look at what a run left behind."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from loadtests.plan import LoadPlan, RequestTemplate
+from profiling.measuring.events import Event
+from profiling.measuring.measure import RunPlan
+from profiling.measuring.sandboxes.placement import find_placement
+from profiling.values import Limits, Service, Target
+
+ROOT = Path(__file__).parents[1]
+TARGETS = ROOT / "tests" / "targets"
+MIB = 2**20
+
+
+def target(script: str, *, startup_timeout_s: float = 20.0, **env: str) -> Target:
+    """A service of tests/targets."""
+    return Target(
+        name=script,
+        services=(
+            Service(
+                command=(sys.executable, f"{script}.py"),
+                directory=str(TARGETS),
+                env=env,
+                ready="/",
+                startup_timeout_s=startup_timeout_s,
+            ),
+        ),
+        request=RequestTemplate(expect_json_schema={"type": "object", "required": ["response"]}),
+    )
+
+
+def plan(service: Target, *, memory_mib: int = 128, users: int = 2, duration_s: float = 2.0, **more: object) -> RunPlan:
+    load = LoadPlan.constant(users, duration_s, request_timeout_s=5.0, stop_timeout_s=2.0)
+    limits = Limits(memory_bytes=memory_mib * MIB)
+    return RunPlan(name=service.name, target=service, limits=limits, load=load, cold=False, **more)  # type: ignore[arg-type]
+
+
+def our_cgroups() -> list[Path]:
+    """Cgroups that bear our name, of living owners and dead."""
+    parents = {Path(path) for path in find_placement().parents.values()}
+    return [entry for parent in parents for entry in parent.iterdir() if entry.name.startswith("oomproof-")]
+
+
+class Recorder:
+    """An observer that keeps everything."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def notify(self, event: Event, /) -> None:
+        self.events.append(event)

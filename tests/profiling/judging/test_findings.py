@@ -1,0 +1,155 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from profiling.judging.report import AnalysedRun
+from profiling.units import MIB
+from profiling.values import Budget, Finding, Outcome, PageCache
+from tests.profiling.judging.build import LIMIT, answers, failures, judged, requests, result, samples, spread
+
+T_S = np.arange(0, 24, 0.2)
+KILLED: dict[str, Any] = {"outcome": Outcome.OOM_KILLED, "oom_kills": 2, "kernel_peak_charged_bytes": LIMIT}
+
+
+def killed_at(moment_s: float, **changes: Any) -> AnalysedRun:
+    memory = samples(t_s=T_S, charged=LIMIT, oom_kills=2 * (moment_s <= T_S))
+    return judged(result(**KILLED | changes), memory, failures(20))
+
+
+def finding(run: AnalysedRun, name: str) -> Finding:
+    return next(found for found in run.summary.findings if found.id == name)
+
+
+def ids(run: AnalysedRun, *levels: str) -> list[str]:
+    return [found.id for found in run.summary.findings if not levels or found.level in levels]
+
+
+def test_a_run_that_holds_has_nothing_to_find() -> None:
+    assert ids(judged()) == []
+
+
+def test_the_worst_stands_first_and_nothing_but_the_findings_changes() -> None:
+    run = judged(
+        result(page_cache=PageCache.WARM, clean_end=False), load=np.concatenate([answers(180), failures(20)])
+    )
+    assert [found.level for found in run.summary.findings] == ["fail", "warn", "info"]
+    assert ids(run) == ["failures", "no-clean-end", "page-cache"]
+    assert run.summary.availability == 0.9
+
+
+def test_a_kill_under_load_is_told_from_the_loads_start() -> None:
+    found = finding(killed_at(6.0), "oom-kill")
+    assert found.level == "fail"
+    assert "2 times at the limit of 512 MiB, first 4.0 s into the load" in found.message
+
+
+def test_a_kill_before_the_load_is_told_from_the_start() -> None:
+    assert "first 1.0 s after the start" in finding(killed_at(1.0), "oom-kill").message
+
+
+def test_a_kill_of_what_was_never_ready_is_a_kill_at_start_up() -> None:
+    run = killed_at(1.0, ready_ns=None, load_start_ns=None, load_end_ns=None)
+    assert "before it was ready" in finding(run, "oom-kill-at-start").message
+
+
+def test_a_kill_far_from_the_limit_is_blamed_on_another_limit() -> None:
+    run = judged(result(**KILLED | {"kernel_peak_charged_bytes": 200 * MIB}))
+    assert finding(run, "killed-by-another-limit").level == "fail"
+    assert "oom-kill" not in ids(run)
+
+
+@pytest.mark.parametrize("peak", [LIMIT, LIMIT - 4096, None])
+def test_a_kill_at_the_limit_is_not_blamed_on_another(peak: int | None) -> None:
+    assert "oom-kill" in ids(judged(result(**KILLED | {"kernel_peak_charged_bytes": peak})), "fail")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "name"),
+    [(Outcome.CRASHED, "crashed"), (Outcome.NEVER_READY, "never-ready"), (Outcome.TIMED_OUT, "timed-out")],
+)
+def test_a_bad_end_fails_with_its_reason_and_names_the_log(outcome: Outcome, name: str) -> None:
+    found = finding(judged(result(outcome=outcome, stop_reason="ended with exit status 3")), name)
+    assert found.level == "fail"
+    assert "exit status 3" in found.message
+    assert "/srv/shop/runs/singleton/service.log" in found.hint
+
+
+def test_a_restart_without_a_kill_warns_and_one_with_a_kill_does_not() -> None:
+    again = (T_S >= 8).astype(int)
+    memory = samples(t_s=T_S, births=2 + again, exits=again)
+    assert "1 processes ended without an OOM kill" in finding(judged(memory=memory), "restarts").message
+    assert "restarts" not in ids(judged(result(**KILLED), memory))
+
+
+@pytest.mark.parametrize(("failed", "found"), [(0, False), (1, True), (100, True)])
+def test_one_failed_request_fails_without_a_budget(failed: int, found: bool) -> None:
+    run = judged(load=np.concatenate([answers(100), failures(failed)]))
+    assert ("failures" in ids(run, "fail")) is found
+
+
+@pytest.mark.parametrize(("failed", "found"), [(5, False), (6, True)])
+def test_failures_up_to_the_budget_are_kept_within_it(failed: int, found: bool) -> None:
+    load = np.concatenate([answers(100 - failed), failures(failed)])
+    assert ("failures" in ids(judged(load=load, budget=Budget(max_failures=0.05)), "fail")) is found
+
+
+@pytest.mark.parametrize(("limit_ms", "found"), [(None, False), (60.0, False), (40.0, True)])
+def test_p95_fails_only_against_a_budget(limit_ms: float | None, found: bool) -> None:
+    run = judged(load=requests(spread(100), latency_ms=50.0), budget=Budget(max_p95_ms=limit_ms))
+    assert ("p95" in ids(run, "fail")) is found
+
+
+@pytest.mark.parametrize(("share", "level"), [(0.89, None), (0.91, "warn"), (1.0, "warn")])
+def test_little_headroom_warns_without_a_budget(share: float, level: str | None) -> None:
+    run = judged(memory=samples(unreclaimable=round(LIMIT * share)))
+    assert [found.level for found in run.summary.findings if found.id == "headroom"] == ([level] if level else [])
+
+
+@pytest.mark.parametrize(
+    ("budget", "name"),
+    [(Budget(min_headroom=0.3), "headroom"), (Budget(max_peak_bytes=399 * MIB), "peak")],
+)
+def test_memory_over_its_budget_fails(budget: Budget, name: str) -> None:
+    assert ids(judged(memory=samples(unreclaimable=400 * MIB), budget=budget)) == [name]
+
+
+@pytest.mark.parametrize("budget", [Budget(min_headroom=0.2), Budget(max_peak_bytes=400 * MIB)])
+def test_memory_within_its_budget_passes(budget: Budget) -> None:
+    assert ids(judged(memory=samples(unreclaimable=400 * MIB), budget=budget)) == []
+
+
+def test_headroom_within_its_budget_does_not_warn() -> None:
+    assert ids(judged(memory=samples(unreclaimable=round(LIMIT * 0.94)), budget=Budget(min_headroom=0.05))) == []
+
+
+@pytest.mark.parametrize("count", [1, 3, 10, 30])
+def test_a_flat_service_that_answers_little_does_not_grow(count: int) -> None:
+    assert ids(judged(load=answers(count))) == []
+
+
+def test_a_load_generator_that_is_not_trusted_is_said() -> None:
+    run = judged(result(load_problem="the load generator used 98 % of a core"))
+    assert finding(run, "load-generator").message == "the load generator used 98 % of a core"
+
+
+@pytest.mark.parametrize(("gap_s", "found"), [(0.010, False), (0.024, False), (0.040, True)])
+def test_long_gaps_between_samples_under_load_are_said(gap_s: float, found: bool) -> None:
+    run = judged(memory=samples(t_s=np.arange(0, 24, gap_s)))
+    assert ("sampler-gaps" in ids(run, "warn")) is found
+
+
+def test_gaps_are_judged_against_the_rate_that_was_asked_for() -> None:
+    assert ids(judged(result(sampler_hz=10.0), samples(t_s=np.arange(0, 24, 0.1)))) == []
+
+
+@pytest.mark.parametrize(("exact_mib", "found"), [(None, False), (100, False), (101, False), (102, True)])
+def test_a_peak_that_the_sampler_missed_is_said(exact_mib: int | None, found: bool) -> None:
+    exact = None if exact_mib is None else exact_mib * MIB
+    run = judged(result(kernel_peak_charged_bytes=exact), samples(charged=100 * MIB))
+    assert ("missed-peak" in ids(run, "warn")) is found
+
+
+@pytest.mark.parametrize("cache", [PageCache.WARM, PageCache.UNKNOWN])
+def test_a_page_cache_that_was_not_cold_is_said(cache: PageCache) -> None:
+    assert finding(judged(result(page_cache=cache)), "page-cache").level == "info"

@@ -1,0 +1,5 @@
+"""Lives and listens nowhere."""
+
+import signal
+
+signal.pause()
