@@ -17,8 +17,12 @@ from profiling.values import RunResult
 
 _BIN_NS = 500_000_000
 _WARM_UP_SHARE = 0.4
-"""The part of the load that is left out: pools, arenas and caches fill in it."""
+_WARM_UP_REQUESTS = 500
+"""What is left out, whichever ends later: pools, arenas and caches fill, and a forked worker unshares the pages that it
+touches. A service with 16 threads still gains some KiB with each of its first few hundred requests."""
 _FEWEST_BINS = 8
+_FEWEST_REQUESTS = 500
+"""With fewer after the warm-up, a page more or less would read as a leak of a KiB per request."""
 
 
 class Growth(NamedTuple):
@@ -34,19 +38,25 @@ def growth_per_request(
 ) -> Growth | None:
     """Growth of unreclaimable memory per answered request under steady load; None where there is too little to say.
 
-    Only the longest stretch without a process coming or going counts: a restart resets what had grown.
+    None as well where a process came or went meanwhile: a restart resets what had grown.
     """
     if result.load_start_ns is None or result.load_end_ns is None or not len(samples):
         return None
-    start = result.load_start_ns + int((result.load_end_ns - result.load_start_ns) * _WARM_UP_SHARE)
+    answered_ns = np.sort(answered_ns)
+    if len(answered_ns) < _WARM_UP_REQUESTS + _FEWEST_REQUESTS:
+        return None
+    start = max(
+        result.load_start_ns + int((result.load_end_ns - result.load_start_ns) * _WARM_UP_SHARE),
+        int(answered_ns[_WARM_UP_REQUESTS]),
+    )
     within = samples[(samples["t_ns"] >= start) & (samples["t_ns"] <= result.load_end_ns)]
     if not len(within) or within["births"][0] != within["births"][-1] or within["exits"][0] != within["exits"][-1]:
         return None
     number = (within["t_ns"] - start) // _BIN_NS
     edges = np.flatnonzero(np.diff(number, prepend=-1))
     floor = np.minimum.reduceat(within["unreclaimable"], edges).astype(np.float64)
-    served = np.searchsorted(np.sort(answered_ns), within["t_ns"][edges]).astype(np.float64)
-    if len(floor) < _FEWEST_BINS or served[-1] <= served[0]:
+    served = np.searchsorted(answered_ns, within["t_ns"][edges]).astype(np.float64)
+    if len(floor) < _FEWEST_BINS or served[-1] - served[0] < _FEWEST_REQUESTS // 2:
         return None
     slope, _, low, high = theilslopes(floor, served, alpha=0.95)
     return Growth(float(slope), float(low), float(high))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -13,9 +14,16 @@ from profiling.measuring import capture
 from profiling.measuring.events import Note, Observer, PhaseStarted
 from profiling.measuring.measure import RunPlan, measure
 from profiling.measuring.sandboxes.base import Sandbox
-from profiling.values import Profile, Target
+from profiling.values import HeldMemory, Profile, Target
+
+if TYPE_CHECKING:
+    from profiling.measuring.capture.reading import Chosen
 
 CAPTURE_FILE = "capture.bin"
+_SLOWER_START = 3
+"""Imports under the tracker take about twice their time."""
+_GRAPHS_AT_MOST = 2
+_CRUMB_SHARE = 0.01
 
 
 def record_pass(
@@ -26,6 +34,8 @@ def record_pass(
     The limit is raised by memray's own measured cost. Paths in the answer are relative to `directory`'s parent.
     `source_lines`: whether flame graphs may quote the service's source. Raises as `measure` does.
     """
+    from profiling.measuring.capture import reading  # memray itself: only where there is a pass
+
     service = plan.target.service
     directory.mkdir(parents=True, exist_ok=True)
     try:
@@ -55,16 +65,21 @@ def record_pass(
     )
     observer.notify(PhaseStarted(run=plan.name, phase="flame graphs"))
     found = capture.captures(tracking.capture)
-    at: Literal["kill", "peak"] = "kill" if result.oom_kills else "peak"
     reasons = []
+    chosen: Chosen | None = None
+    held: tuple[HeldMemory, ...] = ()
     try:
-        held = capture.held(found, at, directory=Path(service.directory))
-        if not held and at == "kill":  # killed before its first record was written
-            at, held = "peak", capture.held(found, "peak", directory=Path(service.directory))
+        chosen = _choose(found, killed=result.oom_kills > 0)
+        held = () if chosen is None else _worth_showing(reading.held_in(chosen, directory=Path(service.directory)))
     except DataError as error:
-        held = ()
         reasons.append(error.message)
-    drawn = capture.flamegraphs(found, directory, source_lines=source_lines)
+    drawn = capture.flamegraphs(
+        found,
+        directory,
+        first=[chosen.capture] if chosen else [],
+        most=_GRAPHS_AT_MOST,
+        source_lines=source_lines,
+    )
     base = directory.parent
     return Profile(
         variant=result.variant,
@@ -76,13 +91,28 @@ def record_pass(
         capture_cost_bytes=tracking.cost_bytes,
         captures=tuple(os.path.relpath(path, base) for path in found),
         flamegraphs=tuple(os.path.relpath(path, base) for path in drawn.files),
-        held_at=at,
+        held_at=chosen.at if chosen else "peak",
         held=held,
     )
 
 
+def _choose(captures: Sequence[Path], *, killed: bool) -> Chosen | None:
+    """The killed process's capture where the kernel killed one and it had recorded anything, else the largest."""
+    from profiling.measuring.capture import reading
+
+    return (reading.choose(captures, "kill") if killed else None) or reading.choose(captures, "peak")
+
+
+def _worth_showing(held: tuple[HeldMemory, ...]) -> tuple[HeldMemory, ...]:
+    """Without the crumbs, and without what no Python line answers for."""
+    least = _CRUMB_SHARE * max((entry.bytes for entry in held), default=0)
+    return tuple(entry for entry in held if entry.bytes >= least and entry.frame.file)
+
+
 def _with_command(target: Target, command: tuple[str, ...]) -> Target:
-    service = msgspec.structs.replace(target.service, command=command)
+    service = msgspec.structs.replace(
+        target.service, command=command, startup_timeout_s=_SLOWER_START * target.service.startup_timeout_s
+    )
     return msgspec.structs.replace(target, services=(service,))
 
 

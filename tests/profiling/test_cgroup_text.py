@@ -118,7 +118,9 @@ pgmajfault 3
 """
 # Before Linux 5.18 there is no `kernel`, before 5.11 no `pagetables` either.
 V2_OLD_STAT = b"".join(
-    row for row in V2_STAT.splitlines(keepends=True) if row.split()[0] not in (b"kernel", b"pagetables", b"sec_pagetables")
+    row
+    for row in V2_STAT.splitlines(keepends=True)
+    if row.split()[0] not in (b"kernel", b"pagetables", b"sec_pagetables")
 )
 V2 = {
     "memory.stat": V2_STAT,
@@ -178,7 +180,7 @@ def test_a_flat_keyed_file() -> None:
 
 @pytest.mark.parametrize("text", [b"max", b"max 7\noom_kill", b"max seven\n", b"max 1 oom\n"])
 def test_what_is_not_flat_keyed_is_a_value_error(text: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011
+    with pytest.raises(ValueError):
         parse_keyed(text)
 
 

@@ -134,8 +134,8 @@ def test_a_locustfile_is_found_beside_the_config_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "key", "near"),
     [
-        (TARGET + 'memroy = "1MiB"\n', "target.memroy", "memory"),
-        (TARGET + "[lood]\n", "lood", "load"),
+        (TARGET + 'memory_mb = "1MiB"\n', "target.memory_mb", "memory"),
+        (TARGET + "[loads]\n", "loads", "load"),
         (TARGET + "[request]\npth = '/'\n", "request.pth", "path"),
         (TARGET + "[request.expect]\nstats = 1\n", "request.expect.stats", "status"),
         (TARGET + "[load]\nuser = 1\n", "load.user", "users"),

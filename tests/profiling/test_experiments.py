@@ -99,9 +99,7 @@ def save_run(directory: Path, name: str, *, load: Any, **changes: Any) -> str:
 
 def experiment(directory: Path, **changes: Any) -> Experiment:
     """A proof on disk: one variant killed, the other not."""
-    killed = save_run(
-        directory, "per-request", load=build.failures(30), outcome=Outcome.OOM_KILLED, oom_kills=2
-    )
+    killed = save_run(directory, "per-request", load=build.failures(30), outcome=Outcome.OOM_KILLED, oom_kills=2)
     survives = save_run(directory, "singleton", load=build.answers(200))
     fields: dict[str, Any] = {
         "command": "compare",
@@ -201,7 +199,7 @@ def test_an_experiment_of_another_schema_is_a_data_error(tmp_path: Path) -> None
     record.save(tmp_path, experiment(tmp_path))
     path = tmp_path / record.FILE_NAME
     path.write_text(json.dumps(json.loads(path.read_bytes()) | {"schema_version": 2}), encoding="utf-8")
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match="schema version"):
         record.load(tmp_path)
 
 

@@ -213,7 +213,8 @@ class Watched:
 
     def look(self) -> np.void:
         self.sampler.look()
-        return records(self.sampler.records())[-1]
+        row: np.void = records(self.sampler.records())[-1]
+        return row
 
 
 def test_a_census_counts_who_came_and_who_went() -> None:

@@ -47,7 +47,23 @@ def test_a_bare_letter_is_refused_with_both_ways_to_write_it(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "MiB", "-1MiB", "+1MiB", "10MBjunk", "1 Mi B", "1,5MiB", "1e6", ".5GiB", "5.", "0x10", "inf", "nan", "1\n2"],
+    [
+        "",
+        " ",
+        "MiB",
+        "-1MiB",
+        "+1MiB",
+        "10MBjunk",
+        "1 Mi B",
+        "1,5MiB",
+        "1e6",
+        ".5GiB",
+        "5.",
+        "0x10",
+        "inf",
+        "nan",
+        "1\n2",
+    ],
 )
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no size in bytes"):
@@ -145,7 +161,15 @@ def test_a_percentage_reads_zero_or_a_hundred_only_if_it_is(fraction: float) -> 
 
 @pytest.mark.parametrize(
     ("fraction", "text"),
-    [(None, "–"), (0, "0 %"), (1, "100 %"), (0.0004, "<0.1 %"), (0.9999, ">99.9 %"), (0.999, "99.9 %"), (0.203, "20.3 %")],
+    [
+        (None, "–"),
+        (0, "0 %"),
+        (1, "100 %"),
+        (0.0004, "<0.1 %"),
+        (0.9999, ">99.9 %"),
+        (0.999, "99.9 %"),
+        (0.203, "20.3 %"),
+    ],
 )
 def test_percentages_as_people_read_them(fraction: float | None, text: str) -> None:
     assert format_percent(fraction) == text

@@ -214,7 +214,9 @@ def test_a_load_that_was_cut_off_ends_with_the_run() -> None:
 
 
 def test_a_run_that_never_came_to_its_load_has_none() -> None:
-    what = result(ready_ns=None, load_start_ns=None, load_end_ns=None, phases=(Phase(name="start", start_ns=0, end_ns=1),))
+    what = result(
+        ready_ns=None, load_start_ns=None, load_end_ns=None, phases=(Phase(name="start", start_ns=0, end_ns=1),)
+    )
     run = analyse(stored(what, load=NOTHING))
     assert (run.load_s, run.summary.rps, run.summary.dark_share) == (None, None, None)
 

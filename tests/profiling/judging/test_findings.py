@@ -30,9 +30,7 @@ def test_a_run_that_holds_has_nothing_to_find() -> None:
 
 
 def test_the_worst_stands_first_and_nothing_but_the_findings_changes() -> None:
-    run = judged(
-        result(page_cache=PageCache.WARM, clean_end=False), load=np.concatenate([answers(180), failures(20)])
-    )
+    run = judged(result(page_cache=PageCache.WARM, clean_end=False), load=np.concatenate([answers(180), failures(20)]))
     assert [found.level for found in run.summary.findings] == ["fail", "warn", "info"]
     assert ids(run) == ["failures", "no-clean-end", "page-cache"]
     assert run.summary.availability == 0.9

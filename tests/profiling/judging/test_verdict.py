@@ -126,7 +126,9 @@ def test_a_candidate_without_a_run_is_a_value_error() -> None:
 def test_proved_is_a_killed_baseline_and_a_candidate_that_answered_everything() -> None:
     verdict = compare(killed(), holds())
     assert (verdict.claim, verdict.status) == (Claim.PROVED, "pass")
-    assert "per-request is OOM-killed at 512 MiB (3 kernel-counted kills, 5 of 50 requests answered)" in verdict.sentence
+    assert (
+        "per-request is OOM-killed at 512 MiB (3 kernel-counted kills, 5 of 50 requests answered)" in verdict.sentence
+    )
     assert "singleton survives: 0 kills, all 200 requests answered" in verdict.sentence
 
 
@@ -173,7 +175,9 @@ def test_a_candidate_that_failed_requests_did_not_answer_everything() -> None:
 
 
 @pytest.mark.parametrize(
-    "candidate", [silent(CANDIDATE), interrupted(CANDIDATE), untrusted(CANDIDATE)], ids=["silent", "interrupted", "untrusted"]
+    "candidate",
+    [silent(CANDIDATE), interrupted(CANDIDATE), untrusted(CANDIDATE)],
+    ids=["silent", "interrupted", "untrusted"],
 )
 @pytest.mark.parametrize("baseline", [killed(), holds(BASE)], ids=["killed", "survived"])
 def test_a_candidate_of_which_nothing_is_known_proves_nothing(baseline: AnalysedRun, candidate: AnalysedRun) -> None:
@@ -203,7 +207,9 @@ def test_repeats_prove_only_if_all_of_them_agree() -> None:
     assert compare(holds(BASE), holds(), holds(BASE), holds()).claim is Claim.BASELINE_SURVIVED
 
 
-@pytest.mark.parametrize("baselines", [(killed(), holds(BASE)), (holds(BASE), killed())], ids=["killed first", "killed last"])
+@pytest.mark.parametrize(
+    "baselines", [(killed(), holds(BASE)), (holds(BASE), killed())], ids=["killed first", "killed last"]
+)
 def test_a_baseline_killed_only_sometimes_contradicts_itself(baselines: tuple[AnalysedRun, AnalysedRun]) -> None:
     verdict = compare(*baselines, holds(), holds())
     assert (verdict.claim, verdict.status) == (Claim.INCONCLUSIVE, "inconclusive")
