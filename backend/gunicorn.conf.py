@@ -80,7 +80,7 @@ def worker_exit(_server: Any, worker: Any) -> None:
     """End a forked worker without taking Python's objects down one by one.
 
     That teardown writes to each object's reference count, and so copies nearly all that the worker shares
-    with the master, 140 MiB here: a service that fitted all day would be OOM-killed while it stops.
+    with the master, well over 100 MiB: a service that fitted all day would be OOM-killed while it stops.
     """
     # Gunicorn also calls this in the master, for a worker that is gone already.
     if not _settings.preload or os.getpid() != worker.pid:

@@ -60,6 +60,8 @@ def compare(
 
     Exit code: 0 the candidate survived, 1 it did not, 3 nothing can be said.
     """
+    if ctx.obj:
+        raise click.UsageError("compare takes no command after --; write a config file with variants (docs/config.md)")
     job = make_job(command=(), **options)  # type: ignore[arg-type]
     chosen = choose_variants(job, variants)
     started = time.monotonic()

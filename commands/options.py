@@ -43,6 +43,21 @@ def _positive_seconds(text: str) -> float:
     return seconds
 
 
+def _cpus(text: str) -> float:
+    return _number(text, 0.01, 1024)
+
+
+def _rate(text: str) -> float:
+    return _number(text, 0.01, 100_000)
+
+
+def _number(text: str, low: float, high: float) -> float:
+    value = float(text)
+    if not low <= value <= high:  # also true of nan
+        raise ValueError(f"{text!r} is not between {low:g} and {high:,g}")
+    return value
+
+
 MEMORY = _Text("size", _memory)
 SECONDS = _Text("duration", _positive_seconds)
 
@@ -66,7 +81,7 @@ def target_options(function: Decorated) -> Decorated:
             "--memory", type=MEMORY, metavar="SIZE", help="Memory limit such as 512MiB. Default: the config file's, else 512MiB."
         ),
         click.option(
-            "--cpus", type=click.FloatRange(0.01, 1024), metavar="N", help="CPU limit such as 0.5. Default: none."
+            "--cpus", type=_Text("number", _cpus), metavar="N", help="CPU limit such as 0.5. Default: none."
         ),
         click.option(
             "--port", type=click.IntRange(1, 65535), metavar="PORT", help="Port for the service. Default: a free one."
@@ -91,7 +106,7 @@ def load_options(function: Decorated) -> Decorated:
         ),
         click.option(
             "--rate",
-            type=click.FloatRange(0, 1e6, min_open=True),
+            type=_Text("number", _rate),
             metavar="REQ/S",
             help="Open loop: so many requests per second are due, whatever the answers; latency counts from then."
             " Default: each user sends again once it was answered.",

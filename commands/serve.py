@@ -40,6 +40,8 @@ def serve(ctx: click.Context, /, lifecycle: str, target: str | None, sandbox: st
 
     Exit code: 130 after Ctrl-C, 1 if it was OOM-killed or ended by itself.
     """
+    if ctx.obj:
+        raise click.UsageError("serve takes no command after --: it runs the reference backend")
     if target not in (None, reference.NAME):
         raise click.UsageError("serve runs the reference backend only")
     job = make_job(target=reference.NAME, command=(), **options)  # type: ignore[arg-type]

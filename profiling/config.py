@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ from profiling.units import parse_bytes, parse_fraction, parse_seconds
 from profiling.values import Budget, Service, Target, Variant
 
 FILE_NAME = "oomproof.toml"
+Number = TypeVar("Number", int, float)
 
 
 class ByteSize(int):
@@ -170,7 +171,7 @@ def _meaning(file: ConfigFile, base: Path) -> Config:
         directory=str(directory),
         env=file.target.env,
         ready=file.target.ready,
-        startup_timeout_s=file.target.startup_timeout,
+        startup_timeout_s=float(file.target.startup_timeout),
     )
     if not service.command:
         raise ValueError("target.command is empty; write it as a list of words")
@@ -184,19 +185,24 @@ def _meaning(file: ConfigFile, base: Path) -> Config:
         ),
         variants=tuple(Variant(name=name, env=table.env) for name, table in file.variants.items()),
         budget=Budget(
-            max_peak_bytes=file.budget.max_peak,
-            min_headroom=file.budget.min_headroom,
-            max_p95_ms=None if file.budget.max_p95 is None else file.budget.max_p95 * 1000,
-            max_failures=file.budget.max_failures,
-            max_growth_bytes_per_request=file.budget.max_growth,
-            tolerance=file.budget.tolerance,
+            max_peak_bytes=_plain(int, file.budget.max_peak),
+            min_headroom=_plain(float, file.budget.min_headroom),
+            max_p95_ms=None if file.budget.max_p95 is None else float(file.budget.max_p95) * 1000,
+            max_failures=float(file.budget.max_failures),
+            max_growth_bytes_per_request=float(file.budget.max_growth),
+            tolerance=float(file.budget.tolerance),
         ),
-        memory_bytes=file.target.memory,
+        memory_bytes=_plain(int, file.target.memory),
         cpus=file.target.cpus,
         users=file.load.users,
-        duration_s=file.load.duration,
+        duration_s=_plain(float, file.load.duration),
         rate=file.load.rate,
     )
+
+
+def _plain(kind: type[Number], value: Number | None) -> Number | None:
+    """The built-in number: msgspec encodes no subclass of one."""
+    return None if value is None else kind(value)
 
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`(?: - at `\$(?P<place>[^`]*)`)?")

@@ -101,6 +101,8 @@ def test_singleton_is_loaded_before_the_port_is_bound(start: Start) -> None:
     order = [server.log.index(line) for line in ("Loaded the model", "Listening at", "Server is ready at")]
     assert order == sorted(order)
     assert server.request("GET", "/ready")[0] == 200
+    # Nothing that ran in the master started a thread pool, which would not have survived the fork.
+    assert len(list(Path(f"/proc/{server.process.pid}/task").iterdir())) == 1
     answer = knowledge.read().entries[0].answer
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(server.ask, ["I forgot my password"] * 16))

@@ -1,0 +1,236 @@
+"""The command line as a user meets it: exit codes, two-line errors, JSON errors, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli import main, oomproof
+from tests.helpers import ROOT, TARGETS, our_cgroups
+
+CONFIG = f"""
+[target]
+command = ["{sys.executable}", "ballast.py"]
+directory = "{TARGETS}"
+ready = "/"
+memory = "128MiB"
+
+[request.expect]
+json_schema = {{ type = "object", required = ["response"] }}
+
+[load]
+users = 2
+duration = "2s"
+
+[variants.greedy]
+env = {{ BALLAST_MIB = "160" }}
+[variants.modest]
+env = {{ BALLAST_MIB = "20" }}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "oomproof.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+def run(*arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), *arguments],
+        cwd=cwd,
+        env={**os.environ, "NO_COLOR": "1", **env},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def assert_two_lines(done: subprocess.CompletedProcess[str], code: int, *said: str) -> None:
+    lines = done.stderr.strip().splitlines()[-2:]
+    assert done.returncode == code, done.stderr
+    assert lines[0].startswith("error: "), done.stderr
+    assert lines[1].strip().startswith("hint: "), done.stderr
+    assert "Traceback" not in done.stderr
+    for words in said:
+        assert words in " ".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["compare", "--userz", "8"], "--userz"),
+        (["compare", "--memory", "512M"], "ambiguous"),
+        (["compare", "--memory", "512 potatoes"], "no size in bytes"),
+        (["compare", "--memory", "0"], "1MiB or more"),
+        (["compare", "--duration", "-3s"], "no duration"),
+        (["compare", "--users", "0"], "--users"),
+        (["compare", "--cpus", "nan"], "--cpus"),
+        (["compare", "--rate", "inf"], "--rate"),
+        (["compare", "singelton"], "Did you mean 'singleton'?"),
+        (["compare", "singleton", "singleton"], "named once"),
+        (["compare", "--target", "nowhere.toml"], "nowhere.toml"),
+        (["compare", "--sandbox", "jail"], "jail"),
+        (["compare", "--", "true"], "takes no command"),
+        (["frobnicate"], "frobnicate"),
+        (["report"], "at least one run"),
+        (["report", "nowhere"], "nowhere"),
+        (["serve", "--lifecycle", "eternal"], "eternal"),
+    ],
+)
+def test_a_wrong_command_line_is_exit_2_in_two_lines(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert said in " ".join(lines)
+    assert "error:" in lines[0]
+    assert "hint:" in lines[-1]
+
+
+def test_with_json_an_error_is_a_document_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--memory", "512M", "--json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["kind"] == "usage"
+    assert set(error) == {"kind", "message", "hint"}
+
+
+def test_an_unknown_key_of_the_config_file_is_named_with_the_nearest(config: Path) -> None:
+    config.write_text(CONFIG.replace("ready =", "redy ="))
+    assert_two_lines(run("compare", "--target", str(config)), 2, "target.redy", "did you mean 'ready'?")
+
+
+def test_a_bad_unit_in_the_config_file_is_named_with_its_key(config: Path) -> None:
+    config.write_text(CONFIG.replace("128MiB", "128 apples"))
+    assert_two_lines(run("compare", "--target", str(config)), 2, "target.memory", "128 apples")
+
+
+def test_a_taken_port_is_exit_4(config: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = run("compare", "--target", str(config), "--port", port, "--no-profile", "--out", str(tmp_path / "runs"))
+    assert_two_lines(done, 4, f"port {port}", "--port")
+
+
+def test_an_output_directory_that_cannot_be_made_is_exit_4_at_once(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run("compare", "--target", str(config), "--out", str(tmp_path / "file" / "runs"))
+    assert_two_lines(done, 4, "cannot be written to", "--out")
+    assert "under load" not in done.stderr
+
+
+def test_a_full_disk_is_exit_4_at_once(config: Path, tmp_path: Path) -> None:
+    assert_two_lines(run("compare", "--target", str(config), "--out", "/dev/full"), 4, "--out")
+
+
+def test_a_command_that_does_not_exist_is_exit_4(config: Path, tmp_path: Path) -> None:
+    config.write_text(CONFIG.replace(sys.executable, "no-such-python"))
+    done = run("compare", "--target", str(config), "--no-profile", "--out", str(tmp_path / "runs"))
+    assert_two_lines(done, 4, "no-such-python")
+
+
+def test_a_missing_model_is_exit_4_with_what_to_do(tmp_path: Path) -> None:
+    done = run("compare", "--out", str(tmp_path / "runs"), MODEL_PATH=str(tmp_path), MODEL_CACHE=str(tmp_path / "cache"))
+    assert_two_lines(done, 4, str(tmp_path))
+
+
+def test_a_limit_smaller_than_the_interpreter_is_a_kill_at_the_start(config: Path, tmp_path: Path) -> None:
+    done = run(
+        "compare", "modest", "--target", str(config), "--memory", "2MiB", "--no-profile", "--json", "--out", str(tmp_path / "runs")
+    )
+    document = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert document["claim"] == "inconclusive", "one variant alone proves nothing"
+    assert document["runs"][0]["outcome"] == "oom-killed"
+    assert document["runs"][0]["findings"][0]["id"] == "oom-kill-at-start"
+
+
+def test_compare_of_a_service_of_ones_own_end_to_end(config: Path, tmp_path: Path) -> None:
+    before = our_cgroups()
+    done = run("compare", "--json", "--out", "runs", cwd=config.parent)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["schema_version"] == 1
+    assert document["command"] == "compare"
+    assert document["candidate"] == "modest"
+    greedy, modest = document["runs"]
+    assert (document["claim"], greedy["outcome"], modest["outcome"]) == ("proved", "oom-killed", "completed")
+    assert greedy["oom_kills"] >= 1
+    assert modest["availability"] == 1.0
+    assert {profile["status"] for profile in document["profiles"]} == {"recorded"}
+    for profile in document["profiles"]:
+        for path in (*profile["captures"], *profile["flamegraphs"]):
+            assert Path(path).is_file()
+    page = Path(document["report"])
+    assert page.stat().st_size < 1_000_000
+    assert (page.parent / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (Path(modest["run_dir"]) / "memory.csv").read_text().count("\n") == modest["samples"] + 1
+    assert our_cgroups() == before
+
+    again = run("report", str(page.parent), "--json")
+    assert json.loads(again.stdout) == document, "made again from disk, nothing measured anew"
+    both = run("report", greedy["run_dir"], modest["run_dir"], "--json")
+    assert json.loads(both.stdout)["claim"] == "proved"
+
+
+def test_profile_of_a_command_names_the_line_that_holds_the_memory(tmp_path: Path) -> None:
+    done = run(
+        "profile", "--memory", "128MiB", "--users", "1", "--duration", "1s", "--json", "--out", str(tmp_path),
+        "--", sys.executable, "ballast.py",
+        cwd=TARGETS, BALLAST_MIB="40",
+    )  # fmt: skip
+    document = json.loads(done.stdout)
+    assert set(document) >= {"captures", "flamegraphs", "ledger", "autopsy"}
+    held = document["profile"]["held"][0]
+    assert held["frame"]["file"] == "ballast.py"
+    assert abs(held["bytes"] - 40 * 2**20) < 0.02 * 40 * 2**20
+
+
+def test_profile_says_why_memray_cannot_enter(tmp_path: Path) -> None:
+    done = run("profile", "--memory", "128MiB", "--out", str(tmp_path), "--", "/bin/sleep", "5")
+    assert_two_lines(done, 4, "memray cannot enter")
+
+
+def test_doctor_tries_a_real_kill(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    checks = {check["id"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["cgroup"]["status"] == "ok"
+    assert "killed at it" in checks["cgroup"]["message"]
+
+
+def test_the_schemas_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--schema"]) == 0
+    assert {"Summary", "Profile"} <= set(json.loads(capsys.readouterr().out)["$defs"])
+
+
+def test_without_rights_nothing_is_run_and_what_to_do_is_said(config: Path, tmp_path: Path) -> None:
+    """With cgroups mounted read-only, as in an unprivileged container: exit 4, never an unlimited run."""
+    mounts = " && ".join(f"mount -o remount,bind,ro {path}" for path in sorted(_cgroup_mounts()))
+    command = f"{mounts} && exec {sys.executable} {ROOT / 'cli.py'} compare --target {config} --out {tmp_path / 'runs'}"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", command], capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "NO_COLOR": "1"},
+    )  # fmt: skip
+    assert_two_lines(done, 4, "no memory limit can be enforced")
+    assert "under load" not in done.stderr
+
+
+def _cgroup_mounts() -> set[str]:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return {line.split()[4] for line in lines if line.partition(" - ")[2].startswith("cgroup")}
+
+
+def test_every_command_has_a_summary() -> None:
+    context = oomproof.make_context("oomproof", ["--help"], resilient_parsing=True)
+    for name in oomproof.list_commands(context):
+        command = oomproof.get_command(context, name)
+        assert command is not None
+        assert command.help
