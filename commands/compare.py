@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -21,9 +23,9 @@ from profiling.experiments.policy import Step, carry_out
 from profiling.experiments.record import Experiment
 from profiling.measuring.events import ExperimentStarted, Observer, PhaseStarted
 from profiling.measuring.measure import RunPlan, measure
-from profiling.measuring.memray_pass import record_pass
+from profiling.measuring.memray_pass import explain, record_pass
 from profiling.measuring.sandboxes.base import Sandbox
-from profiling.values import Variant
+from profiling.values import Profile, Variant
 
 
 @click.command()
@@ -81,8 +83,9 @@ def compare(
             ExperimentStarted(title=f"compare {job.target.name}", runs=tuple(_title(step, repeats) for step in policy.steps))
         )
         runner = _Runner(job, chosen, opened, observer, directory, experiment, repeats)
-        carry_out(policy, runner.make)
-        runner.finish(time.monotonic() - started)
+        with contextlib.closing(runner):
+            carry_out(policy, runner.make)
+            runner.finish(started)
         observer.notify(PhaseStarted(run="", phase="report"))
         report = record.report(directory, runner.experiment)
         results.write_files(report)
@@ -127,6 +130,8 @@ class _Runner:
         self._observer = observer
         self._directory = directory
         self._repeats = repeats
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._explaining: list[Future[Profile]] = []
 
     def make(self, step: Step) -> None:
         target = self._job.target.with_env(self._variants[step.variant].env)
@@ -148,14 +153,25 @@ class _Runner:
         measure(plan, self._sandbox, self._directory / name, self._observer)
 
     def _pass(self, plan: RunPlan, name: str) -> None:
-        profile = record_pass(
-            shortened(plan), self._sandbox, self._directory / name, self._observer, source_lines="CI" not in os.environ
-        )
-        recorded = (name,) if profile.status == "recorded" else ()
-        self._note(passes=(*self.experiment.passes, *recorded), profiles=(*self.experiment.profiles, profile))
+        recorded = record_pass(shortened(plan), self._sandbox, self._directory / name, self._observer)
+        if isinstance(recorded, Profile):
+            self._note(profiles=(*self.experiment.profiles, recorded))
+            return
+        self._note(passes=(*self.experiment.passes, name))
+        # Explained while the next pass runs: that one judges nothing either.
+        self._explaining.append(self._pool.submit(explain, recorded, source_lines="CI" not in os.environ))
 
-    def finish(self, elapsed_s: float) -> None:
-        self._note(elapsed_s=elapsed_s)
+    def finish(self, started: float) -> None:
+        """Wait for the explanations. `started`: when all began, by time.monotonic()."""
+        if any(not future.done() for future in self._explaining):
+            self._observer.notify(PhaseStarted(run="", phase="flame graphs"))
+        explained = [future.result() for future in self._explaining]
+        self._note(profiles=(*self.experiment.profiles, *explained))
+        self._note(elapsed_s=time.monotonic() - started)
+
+    def close(self) -> None:
+        """Give up explanations that nobody waits for any more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _note(self, **changes: object) -> None:
         self.experiment = msgspec.structs.replace(self.experiment, **changes)

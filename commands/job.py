@@ -6,6 +6,7 @@ import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import click
 import msgspec
@@ -19,6 +20,9 @@ from profiling.values import Budget, Limits, Target, Variant
 
 _DEFAULT_USERS = 8
 _DEFAULT_DURATION_S = 20.0
+
+
+Said = TypeVar("Said", bound=int | float | None)
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,22 +67,29 @@ def make_job(
         )
     elif checkpoint is not None:
         raise ConfigError("--checkpoint is for the reference target only", "leave it out")
-    memory_bytes = memory or said.memory_bytes
+    memory_bytes = _first(memory, said.memory_bytes)
     if memory_bytes is None:
         raise ConfigError("no memory limit is given", "say --memory 512MiB, or set target.memory in the config file")
     return Job(
         target=_with_interpreter_files(said.target),
-        limits=Limits(memory_bytes=memory_bytes, cpus=cpus or said.cpus),
-        load=_load(users or said.users, duration or said.duration_s, rate or said.rate),
+        limits=Limits(memory_bytes=memory_bytes, cpus=_first(cpus, said.cpus)),
+        load=_load(_first(users, said.users), _first(duration, said.duration_s), _first(rate, said.rate)),
         variants=said.variants,
         budget=said.budget,
         port=port,
     )
 
 
+def _first(said: Said | None, otherwise: Said) -> Said:
+    """What was said, even 0, which is then refused rather than replaced."""
+    return otherwise if said is None else said
+
+
 def _load(users: int | None, duration_s: float | None, rate: float | None) -> LoadPlan:
     try:
-        return LoadPlan.constant(users or _DEFAULT_USERS, duration_s or _DEFAULT_DURATION_S, rate=rate)
+        return LoadPlan.constant(
+            _first(users, _DEFAULT_USERS), _first(duration_s, _DEFAULT_DURATION_S), rate=rate
+        )
     except ValueError as error:
         raise ConfigError(f"load: {error}", "correct --users, --duration or --rate, or [load] in the config file") from error
 

@@ -19,7 +19,7 @@ from profiling.experiments import record
 from profiling.experiments.record import Experiment
 from profiling.measuring.events import PhaseStarted
 from profiling.measuring.measure import RunPlan
-from profiling.measuring.memray_pass import record_pass
+from profiling.measuring.memray_pass import explain, record_pass
 from profiling.values import SCHEMA_VERSION, Profile
 
 
@@ -68,11 +68,14 @@ def profile(
             port=job.port,
         )
         name = f"1-memray-{chosen.name}"
-        found = record_pass(plan, opened, directory / name, observer, source_lines=source_lines)
-        if found.status == "skipped":
+        recorded = record_pass(plan, opened, directory / name, observer)
+        if isinstance(recorded, Profile):
             raise CannotRunError(
-                f"memray cannot enter this service: {found.reason}", "install memray where the service runs, or name its Python command"
+                f"memray cannot enter this service: {recorded.reason}",
+                "install memray where the service runs, or name its Python command",
             )
+        observer.notify(PhaseStarted(run=chosen.name, phase="flame graphs"))
+        found = explain(recorded, source_lines=source_lines)
         observer.notify(PhaseStarted(run=chosen.name, phase="report"))
         experiment = Experiment(
             command="profile",

@@ -17,8 +17,15 @@ _BYTE_UNITS = {
 _SECOND_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _NUMBER_AND_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 
+_MORE_THAN_ANY = 2.0**62
+
 KIB = 2**10
 MIB = 2**20
+
+
+def shortened(text: str, most: int = 40) -> str:
+    """`text`, cut where it would fill the screen."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def parse_bytes(text: str) -> int:
@@ -36,7 +43,10 @@ def parse_bytes(text: str) -> int:
         )
     if not match or (unit and unit not in _BYTE_UNITS):
         raise ValueError(f"{text!r} is no size in bytes; write it like 512MiB, 1.5GiB, 300MB or 1048576")
-    return round(float(match[1]) * _BYTE_UNITS[unit or "b"])
+    size = float(match[1]) * _BYTE_UNITS[unit or "b"]
+    if not size < _MORE_THAN_ANY:
+        raise ValueError(f"{shortened(text)!r} is more than any machine has")
+    return round(size)
 
 
 def parse_seconds(text: str) -> float:
@@ -44,7 +54,10 @@ def parse_seconds(text: str) -> float:
     match = _NUMBER_AND_UNIT.fullmatch(text)
     if not match or (match[2] and match[2] not in _SECOND_UNITS):
         raise ValueError(f"{text!r} is no duration; write it like 20s, 500ms, 2m or 1h")
-    return float(match[1]) * _SECOND_UNITS[match[2] or "s"]
+    seconds = float(match[1]) * _SECOND_UNITS[match[2] or "s"]
+    if not seconds < _MORE_THAN_ANY:
+        raise ValueError(f"{shortened(text)!r} is longer than anybody waits")
+    return seconds
 
 
 def parse_fraction(text: str) -> float:
@@ -91,9 +104,9 @@ def format_percent(fraction: float | None) -> str:
     """A fraction as a percentage that never rounds to a clean 0 or 100 when it is not: "99.9 %", "<0.1 %"."""
     if fraction is None:
         return "–"
-    percent = fraction * 100
-    if 0 < percent < 0.1:
+    if 0 < fraction < 0.001:
         return "<0.1 %"
-    if 99.9 < percent < 100:
+    if 0.999 < fraction < 1:
         return ">99.9 %"
+    percent = round(fraction * 100, 9)  # 0.07 * 100 is not quite 7
     return f"{percent:.0f} %" if percent == int(percent) else f"{percent:.1f} %"

@@ -46,8 +46,10 @@ def save(directory: Path, experiment: Experiment) -> None:
 def load(directory: Path) -> Experiment:
     """Read `experiment.json`. Raises DataError."""
     try:
-        return msgspec.json.decode((directory / FILE_NAME).read_bytes(), type=Experiment)
-    except (OSError, msgspec.MsgspecError) as error:
+        raw = (directory / FILE_NAME).read_bytes()
+        store.check_version(directory / FILE_NAME, raw)
+        return msgspec.json.decode(raw, type=Experiment)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DataError(
             f"{directory} holds no readable experiment ({error})", "name a directory that a measuring command printed"
         ) from error

@@ -148,8 +148,10 @@ def _since_start(t_ns: int | None, result: RunResult) -> float | None:
 
 def _dark_share(sent: Records, result: RunResult) -> float | None:
     """The share of the load's whole seconds in which no answer of any kind came."""
-    seconds = int(_load_seconds(result) or 0)
-    if not seconds or not len(sent):
+    if result.load_start_ns is None or not len(sent):
+        return None
+    seconds = ((result.load_end_ns or result.end_ns) - result.load_start_ns) // 1_000_000_000
+    if seconds < 1:
         return None
     answered = sent[sent["status"] > 0]["finished_ns"]
     lit = np.unique((answered - result.load_start_ns) // 1_000_000_000)

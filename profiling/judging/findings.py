@@ -11,6 +11,7 @@ from profiling.measuring.store import StoredRun
 from profiling.units import KIB, format_bytes, format_ms, format_percent
 from profiling.values import Budget, Finding, Outcome, PageCache
 
+KILLED_BY_ANOTHER_LIMIT = "killed-by-another-limit"
 _LOW_HEADROOM = 0.10
 _PEAK_TOLERANCE = 0.01
 _LONG_GAP_MS = 25.0
@@ -50,7 +51,7 @@ def _kills(run: AnalysedRun) -> list[Finding]:
     if peak is not None and peak < _NEAR_LIMIT * summary.memory_limit_bytes:
         return [
             Finding(
-                id="killed-by-another-limit",
+                id=KILLED_BY_ANOTHER_LIMIT,
                 level="fail",
                 message=f"killed by the kernel {_times(summary.oom_kills)}, but never near the limit of {limit}:"
                 " the machine or an outer limit ran out of memory",
@@ -165,7 +166,7 @@ def _memory(run: AnalysedRun, budget: Budget) -> list[Finding]:
                 message=f"{said}, under the budget of {format_percent(budget.min_headroom)}",
             )
         )
-    elif share < _LOW_HEADROOM:
+    elif budget.min_headroom is None and share < _LOW_HEADROOM:
         found.append(
             Finding(id="headroom", level="warn", message=f"only {said}", hint="a busier hour may not fit; raise the limit")
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from profiling.judging.findings import KILLED_BY_ANOTHER_LIMIT
 from profiling.judging.report import AnalysedRun
 from profiling.units import format_bytes, format_ms
 from profiling.values import Claim, Outcome, Summary, Verdict
@@ -40,8 +41,7 @@ def judge_one(run: AnalysedRun) -> Verdict:
     elif status == "fail":
         sentence = f"{subject} does not hold: {failing or summary.stop_reason or summary.outcome.value}."
     else:
-        reason = run.result.load_problem or summary.stop_reason or summary.outcome.value
-        sentence = f"Nothing can be said about {subject}: {reason}."
+        sentence = f"Nothing can be said about {subject}: {_nothing_said(run)}."
     return Verdict(claim=Claim.INCONCLUSIVE, status=status, sentence=sentence, evidence=(_evidence(summary),))
 
 
@@ -61,56 +61,100 @@ def judge_comparison(runs: Sequence[AnalysedRun], candidate: str) -> Verdict:
     if not others:
         worst = min(mine, key=lambda run: ("fail", "inconclusive", "pass").index(run_status(run)))
         return judge_one(worst)
-    killed = {name: group for name, group in others.items() if all(run.summary.oom_kills for run in group)}
-    claim = _claim(mine, list(others.values()), bool(killed))
+    claim = _claim(mine, list(others.values()))
+    shown = next((group for group in others.values() if _killed(group)), next(iter(others.values())))
     return Verdict(
         claim=claim,
         status=_STATUS_OF_CLAIM[claim],
-        sentence=_sentence(claim, mine[0], next(iter((killed or others).values()))[0], mine),
+        sentence=_sentence(claim, mine, shown, list(others.values())),
         evidence=tuple(_evidence(run.summary) for run in runs),
     )
 
 
-def _claim(mine: list[AnalysedRun], others: list[list[AnalysedRun]], baseline_killed: bool) -> Claim:
+def _killed(group: Sequence[AnalysedRun]) -> bool:
+    """Whether this limit killed in every run: a kill by the machine's own lack of memory shows nothing."""
+    return all(run.summary.oom_kills and not _by_another_limit(run) for run in group)
+
+
+def _by_another_limit(run: AnalysedRun) -> bool:
+    return any(finding.id == KILLED_BY_ANOTHER_LIMIT for finding in run.summary.findings)
+
+
+def _survived(run: AnalysedRun) -> bool:
+    summary = run.summary
+    return (
+        summary.outcome is Outcome.COMPLETED
+        and not summary.oom_kills
+        and summary.requests > summary.failures
+        and summary.samples > 0
+        and not run.result.load_problem
+    )
+
+
+def _claim(mine: list[AnalysedRun], others: list[list[AnalysedRun]]) -> Claim:
     statuses = {run_status(run) for run in mine}
     if "fail" in statuses:
         return Claim.CANDIDATE_FAILED
     if "inconclusive" in statuses:
         return Claim.INCONCLUSIVE
-    if baseline_killed:
-        return Claim.PROVED
-    survived = all(
-        run.summary.outcome is Outcome.COMPLETED and run.summary.requests > run.summary.failures and not run.summary.oom_kills
-        for group in others
-        for run in group
-    )
-    return Claim.BASELINE_SURVIVED if survived else Claim.INCONCLUSIVE
+    if any(_killed(group) for group in others):
+        # Within a budget that allows failures the candidate passes, but it did not answer everything.
+        return Claim.INCONCLUSIVE if any(run.summary.failures for run in mine) else Claim.PROVED
+    return Claim.BASELINE_SURVIVED if all(_survived(run) for group in others for run in group) else Claim.INCONCLUSIVE
 
 
-def _sentence(claim: Claim, mine: AnalysedRun, other: AnalysedRun, all_mine: list[AnalysedRun]) -> str:
-    name, other_name = mine.result.variant, other.result.variant
-    limit = format_bytes(mine.summary.memory_limit_bytes)
-    load = f"{mine.result.load.peak_users} users"
+def _sentence(
+    claim: Claim, mine: list[AnalysedRun], shown: list[AnalysedRun], others: list[list[AnalysedRun]]
+) -> str:
+    first, other = mine[0], shown[0]
+    name, other_name = first.result.variant, other.result.variant
+    limit, load = format_bytes(first.summary.memory_limit_bytes), f"{first.result.load.peak_users} users"
     if claim is Claim.PROVED:
         return (
             f"Proved: under {load}, {other_name} is OOM-killed at {limit} ({_kill_words(other.summary)});"
-            f" {name} survives: {_survival(mine.summary)}."
+            f" {name} survives: {_survival(first.summary)}."
         )
     if claim is Claim.BASELINE_SURVIVED:
         return (
             f"Not proved: {other_name} survives {load} at {limit} as well. {name} needs"
-            f" {_against(mine.summary.peak_unreclaimable_bytes, other.summary.peak_unreclaimable_bytes)} and answers in"
-            f" {format_ms(mine.summary.p50_ms)} instead of {format_ms(other.summary.p50_ms)} at the median{_factor(mine.summary, other.summary)}."
+            f" {_against(first.summary.peak_unreclaimable_bytes, other.summary.peak_unreclaimable_bytes)} and answers in"
+            f" {format_ms(first.summary.p50_ms)} instead of {format_ms(other.summary.p50_ms)} at the median"
+            f"{_factor(first.summary, other.summary)}."
         )
     if claim is Claim.CANDIDATE_FAILED:
-        failed = next(run for run in all_mine if run_status(run) == "fail")
+        failed = next(run for run in mine if run_status(run) == "fail")
         finding = next((f.message for f in failed.summary.findings if f.level == "fail"), failed.summary.outcome.value)
         return f"{name} does not hold under {load} at {limit}: {finding}."
-    for run in (*all_mine, other):
-        if run_status(run) != "pass":
-            reason = run.result.load_problem or run.summary.stop_reason or run.summary.outcome.value
-            return f"Nothing is proved: {run.result.variant} was {run.summary.outcome.value} without an OOM kill ({reason})."
-    return "Nothing is proved: the runs of one variant contradict each other."
+    return f"Nothing is proved: {_why_not(mine, others)}."
+
+
+def _why_not(mine: list[AnalysedRun], others: list[list[AnalysedRun]]) -> str:
+    for run in mine:
+        if run_status(run) == "inconclusive":
+            return f"{run.result.variant}: {_nothing_said(run)}"
+        if run.summary.failures:
+            return f"{run.result.variant} survived, but {run.summary.failures:,} of {run.summary.requests:,} requests failed"
+    for group in others:
+        for run in group:
+            if _by_another_limit(run):
+                return f"{run.result.variant} was killed, but not by this limit: the machine ran out of memory"
+            if not run.summary.oom_kills and not _survived(run):
+                return f"{run.result.variant}: {_nothing_said(run)}, without an OOM kill"
+    return "the runs of one variant contradict each other: killed in one, alive in another"
+
+
+def _nothing_said(run: AnalysedRun) -> str:
+    """Why a run shows nothing, in a few words."""
+    summary = run.summary
+    if run.result.load_problem:
+        return run.result.load_problem
+    if summary.stop_reason:
+        return f"{summary.outcome.value} ({summary.stop_reason})"
+    if not summary.requests:
+        return "nothing was sent"
+    if summary.requests == summary.failures:
+        return "nothing was answered as expected"
+    return "nothing was sampled" if not summary.samples else summary.outcome.value
 
 
 def _kill_words(summary: Summary) -> str:

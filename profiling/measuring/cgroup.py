@@ -54,7 +54,7 @@ def mlocked(unevictable: int, anon: int, shmem: int, inactive_anon: int, active_
     Anonymous and shmem pages live on the inactive_anon and active_anon lists, or on the unevictable one when locked;
     these are already counted as anon or shmem, so that only the rest of `unevictable` is new.
     """
-    return max(0, unevictable - (anon + shmem - inactive_anon - active_anon))
+    return min(unevictable, max(0, unevictable - (anon + shmem - inactive_anon - active_anon)))
 
 
 class RowPicker:

@@ -25,8 +25,6 @@ from profiling.values import Limits, Outcome, PageCache, Phase, RunResult, Targe
 
 _POLL_S = 0.05
 _TICK_S = 0.25
-_SETTLE_S = 1.0
-"""How long the service is watched after the load, to see what stays."""
 _GRACE_S = 10.0
 _INTERRUPTED_GRACE_S = 2.0
 _KILLS_AT_START = 3
@@ -46,6 +44,8 @@ class RunPlan(Value, frozen=True, kw_only=True):
     """None: a free one."""
     cold: bool = True
     """Drop the service's files from the page cache first."""
+    settle_s: float = 1.0
+    """How long the service is watched after the load, to see what stays."""
     sampler_hz: float = 100.0
     variant: str | None = None
     """What is compared, where several runs share one; the run's own name where it is None."""
@@ -207,7 +207,7 @@ class _Run:
             self._ended("the load did not end in time", Outcome.TIMED_OUT)
 
     def _settle(self, service: Running) -> None:
-        deadline = time.monotonic() + _SETTLE_S
+        deadline = time.monotonic() + self.plan.settle_s
         while time.monotonic() < deadline and self.exit_status is None:
             self._tick()
             self.exit_status = service.exit_status()

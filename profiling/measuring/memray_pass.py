@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +13,10 @@ import msgspec
 
 from profiling.errors import DataError
 from profiling.measuring import capture
-from profiling.measuring.events import Note, Observer, PhaseStarted
+from profiling.measuring.events import Note, Observer
 from profiling.measuring.measure import RunPlan, measure
 from profiling.measuring.sandboxes.base import Sandbox
-from profiling.values import HeldMemory, Profile, Target
+from profiling.values import HeldMemory, Profile, RunResult, Target
 
 if TYPE_CHECKING:
     from profiling.measuring.capture.reading import Chosen
@@ -26,16 +28,20 @@ _GRAPHS_AT_MOST = 2
 _CRUMB_SHARE = 0.01
 
 
-def record_pass(
-    plan: RunPlan, sandbox: Sandbox, directory: Path, observer: Observer, *, source_lines: bool
-) -> Profile:
-    """Run the plan's service under memray and say what held its memory; `skipped`, with the reason, where it cannot be.
+@dataclass(frozen=True, slots=True)
+class RecordedPass:
+    """A pass that was run and is not explained yet."""
 
-    The limit is raised by memray's own measured cost. Paths in the answer are relative to `directory`'s parent.
-    `source_lines`: whether flame graphs may quote the service's source. Raises as `measure` does.
+    result: RunResult
+    directory: Path
+    capture: Path
+
+
+def record_pass(plan: RunPlan, sandbox: Sandbox, directory: Path, observer: Observer) -> RecordedPass | Profile:
+    """Run the plan's service under memray; a Profile that says `skipped`, with the reason, where that cannot be.
+
+    The limit is raised by memray's own measured cost. Raises as `measure` does.
     """
-    from profiling.measuring.capture import reading  # memray itself: only where there is a pass
-
     service = plan.target.service
     directory.mkdir(parents=True, exist_ok=True)
     try:
@@ -56,6 +62,7 @@ def record_pass(
                 plan.limits, memory_bytes=_whole_pages(plan.limits.memory_bytes + tracking.cost_bytes)
             ),
             cold=False,  # it explains heap, not the page cache
+            settle_s=0.0,
             capture=CAPTURE_FILE,
             capture_cost_bytes=tracking.cost_bytes,
         ),
@@ -63,23 +70,39 @@ def record_pass(
         directory,
         observer,
     )
-    observer.notify(PhaseStarted(run=plan.name, phase="flame graphs"))
-    found = capture.captures(tracking.capture)
+    return RecordedPass(result, directory, tracking.capture)
+
+
+def explain(recorded: RecordedPass, *, source_lines: bool) -> Profile:
+    """What held the memory in a recorded pass, with flame graphs; some 10 s of CPU time for a service with torch.
+
+    Paths in the answer are relative to the pass's parent directory. `source_lines`: whether flame graphs may quote the
+    service's source. What cannot be read is said in the answer's `reason`; nothing is raised.
+    """
+    from profiling.measuring.capture import reading  # memray itself: only where there is a pass
+
+    result, directory = recorded.result, recorded.directory
+    found = capture.captures(recorded.capture)
     reasons = []
     chosen: Chosen | None = None
     held: tuple[HeldMemory, ...] = ()
-    try:
-        chosen = _choose(found, killed=result.oom_kills > 0)
-        held = () if chosen is None else _worth_showing(reading.held_in(chosen, directory=Path(service.directory)))
-    except DataError as error:
-        reasons.append(error.message)
-    drawn = capture.flamegraphs(
-        found,
-        directory,
-        first=[chosen.capture] if chosen else [],
-        most=_GRAPHS_AT_MOST,
-        source_lines=source_lines,
-    )
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        try:
+            chosen = _choose(found, killed=result.oom_kills > 0)
+        except DataError as error:
+            reasons.append(error.message)
+        # Drawn by processes of their own while this one reads.
+        drawing = pool.submit(
+            capture.flamegraphs,
+            found,
+            directory,
+            first=[chosen.capture] if chosen else [],
+            most=_GRAPHS_AT_MOST,
+            source_lines=source_lines,
+        )
+        if chosen is not None:
+            held = _worth_showing(reading.held_in(chosen, directory=Path(result.target.service.directory)))
+        drawn = drawing.result()
     base = directory.parent
     return Profile(
         variant=result.variant,
@@ -88,7 +111,7 @@ def record_pass(
         outcome=result.outcome,
         oom_kills=result.oom_kills,
         limit_bytes=result.limits.memory_bytes,
-        capture_cost_bytes=tracking.cost_bytes,
+        capture_cost_bytes=result.capture_cost_bytes,
         captures=tuple(os.path.relpath(path, base) for path in found),
         flamegraphs=tuple(os.path.relpath(path, base) for path in drawn.files),
         held_at=chosen.at if chosen else "peak",

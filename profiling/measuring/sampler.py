@@ -228,21 +228,21 @@ def run(
     """
     count = 0
     due = flush_due = clock_ns()
-    try:
-        while True:
+    while True:
+        try:
             sampler.look()
-            count += 1
+        except OSError:  # the cgroup is gone: nothing more to see
+            break
+        count += 1
+        now = clock_ns()
+        if now >= flush_due:
+            write(sampler.records())
+            if over():
+                break
             now = clock_ns()
-            if now >= flush_due:
-                write(sampler.records())
-                if over():
-                    break
-                now = clock_ns()
-                flush_due = now + _FLUSH_NS
-            due += max(1, -(-(now - due) // period_ns)) * period_ns
-            sleep((due - now) / 1e9)
-    except OSError:  # the cgroup is gone: nothing more to see
-        pass
+            flush_due = now + _FLUSH_NS
+        due += max(1, -(-(now - due) // period_ns)) * period_ns
+        sleep((due - now) / 1e9)
     write(sampler.records())
     return count
 
@@ -256,6 +256,11 @@ def _go_first() -> None:
             os.nice(-10)
 
 
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
 def main() -> None:
     """Arguments: cgroup version, its directory, the file to append to, samples per second."""
     version, directory, path, hz = sys.argv[1:]
@@ -265,7 +270,7 @@ def main() -> None:
     sampler = Sampler(CgroupReader(int(version), directory), time.monotonic_ns)
     count = run(
         sampler,
-        lambda data: os.write(output, data),
+        lambda data: _write_all(output, data),
         time.sleep,
         lambda: bool(select.select([0], [], [], 0)[0]),
         time.monotonic_ns,

@@ -6,6 +6,7 @@ readable up to the last flush.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,11 @@ def make_directory(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / ".oomproof-probe"
-        probe.write_bytes(b"0" * 4096)
-        probe.unlink()
+        try:
+            probe.write_bytes(b"0" * 4096)
+        finally:
+            with contextlib.suppress(OSError):
+                probe.unlink()
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written to ({(error.strerror or str(error)).lower()})",
@@ -56,7 +60,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise OutputError(
             f"{path} could not be written ({(error.strerror or str(error)).lower()})", "make room on that disk"
         ) from error
@@ -67,31 +72,39 @@ def save(directory: Path, result: RunResult) -> None:
     write_atomically(directory / RUN_FILE, msgspec.json.format(msgspec.json.encode(result), indent=1))
 
 
+def check_version(path: Path, raw: bytes) -> None:
+    """Raises DataError if the JSON object in `raw`, from `path`, is of another schema version."""
+    version = msgspec.json.decode(raw, type=dict[str, Any]).get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise DataError(
+            f"{path} has schema version {version!r}, this tool reads {SCHEMA_VERSION}",
+            "read it with the version of oomproof that wrote it",
+        )
+
+
 def load(directory: Path) -> StoredRun:
     """Read a run. A torn last record is dropped. Raises DataError if it is no run, or one of another schema."""
     path = directory / RUN_FILE
     try:
         raw = path.read_bytes()
-        version = msgspec.json.decode(raw, type=dict[str, Any]).get("schema_version")
-        if version != SCHEMA_VERSION:
-            raise DataError(
-                f"{path} has schema version {version!r}, this tool reads {SCHEMA_VERSION}",
-                "read it with the version of oomproof that wrote it",
-            )
+        check_version(path, raw)
         result = msgspec.json.decode(raw, type=RunResult)
     except OSError as error:
         raise DataError(
             f"{directory} is no run: {path.name} cannot be read ({(error.strerror or str(error)).lower()})",
             "name a directory that a measuring command printed",
         ) from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is damaged: {error}", "make the run again") from error
-    return StoredRun(
-        directory=directory.resolve(),
-        result=result,
-        samples=_records(directory / SAMPLES_FILE, result.sample_fields),
-        requests=_records(directory / REQUESTS_FILE, result.request_fields),
-    )
+    try:
+        return StoredRun(
+            directory=directory.resolve(),
+            result=result,
+            samples=_records(directory / SAMPLES_FILE, result.sample_fields),
+            requests=_records(directory / REQUESTS_FILE, result.request_fields),
+        )
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path} is damaged: its fields are none ({error})", "make the run again") from error
 
 
 def _records(path: Path, fields: tuple[tuple[str, str], ...]) -> NDArray[np.void]:

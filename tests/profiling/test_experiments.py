@@ -187,7 +187,7 @@ def test_a_run_or_a_pass_that_is_missing_is_a_data_error(tmp_path: Path) -> None
         record.report(tmp_path, experiment(tmp_path, passes=("gone",), elapsed_s=1.0))
 
 
-@pytest.mark.parametrize("raw", [None, b"", b"[]", b"{}", b"\xff", b'{"command": "\xff"}'])
+@pytest.mark.parametrize("raw", [None, b"", b"[]", b'{"schema_version": 1}', b"\xff", b'{"command": "\xff"}'])
 def test_what_is_no_experiment_is_a_data_error(tmp_path: Path, raw: bytes | None) -> None:
     if raw is not None:
         (tmp_path / record.FILE_NAME).write_bytes(raw)

@@ -43,7 +43,7 @@ class FakeReader:
         self.rss_of: dict[int, int] = {}
         self.pss_of: dict[int, int] = {}
         self.pss_asked: list[int] = []
-        self.kills = self.kernel = 0
+        self.kills = self.kernel = self.census_costs_ns = 0
 
     def look(self) -> int:
         if self.ends_after is not None and len(self.looks) >= self.ends_after:
@@ -64,6 +64,7 @@ class FakeReader:
         return self.kills
 
     def pids(self) -> list[int]:
+        self.clock.now += self.census_costs_ns
         return list(self.processes)
 
     def rss(self, pid: int) -> int | None:
@@ -151,6 +152,13 @@ def test_every_look_becomes_one_record_stamped_when_it_was_made() -> None:
     assert count == len(made.rows) == len(made.reader.looks)
     assert made.rows["t_ns"].tolist() == [look + 3 * MS for look in made.reader.looks]
     assert made.rows["charged"].tolist() == list(range(1, count + 1))
+
+
+def test_a_census_does_not_shift_the_stamp_of_its_look() -> None:
+    made = loop(until_ms=0)
+    made.reader.census_costs_ns = 4 * MS
+    made.go()
+    assert made.rows["t_ns"].tolist() == [START]
 
 
 def test_the_figures_of_a_look_stand_in_their_fields() -> None:

@@ -226,4 +226,4 @@ def test_one_killed_baseline_among_several_is_a_proof_that_names_it(other: Analy
 def test_the_baseline_that_spoils_the_comparison_is_the_one_that_is_named() -> None:
     verdict = compare(holds("lazy"), crashed(), holds())
     assert verdict.claim is Claim.INCONCLUSIVE
-    assert "per-request was crashed" in verdict.sentence
+    assert "per-request: crashed" in verdict.sentence
