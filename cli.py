@@ -50,7 +50,9 @@ class _Commands(click.Group):
 
 
 @click.group(
-    cls=_Commands, epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=_Commands,
+    epilog=_EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(tool_version(), prog_name="oomproof")
 def oomproof() -> None:

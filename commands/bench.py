@@ -28,8 +28,12 @@ def new_directory(out: str, command: str) -> Path:
 
 
 @contextlib.contextmanager
-def open_sandbox() -> Iterator[Sandbox]:
-    """The sandbox, closed on the way out. Raises NoLimitError; a user without rights is first moved into a systemd scope."""
+def open_sandbox(name: str) -> Iterator[Sandbox]:
+    """The sandbox called `name`, closed on the way out; `auto` means `cgroup`, the only kind so far.
+
+    Raises NoLimitError where no limit can be enforced; a user without rights is first moved into a systemd scope.
+    """
+    assert name in ("auto", "cgroup")
     try:
         sandbox = CgroupSandbox()
     except NoLimitError:

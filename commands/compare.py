@@ -33,7 +33,12 @@ from profiling.values import Profile, Variant
 @target_options
 @load_options
 @click.option(
-    "--repeats", type=click.IntRange(1, 1000), default=1, show_default=True, metavar="N", help="Runs of each variant, in turns."
+    "--repeats",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Runs of each variant, in turns.",
 )
 @click.option(
     "--profile/--no-profile",
@@ -76,11 +81,13 @@ def compare(
         created_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     )
     record.save(directory, experiment)
-    with bench.watching() as observer, bench.open_sandbox() as opened:
+    with bench.watching() as observer, bench.open_sandbox(sandbox) as opened:
         bench.prepare(job.target, observer)
         policy = Compare([variant.name for variant in chosen], repeats=repeats, profile=profile)
         observer.notify(
-            ExperimentStarted(title=f"compare {job.target.name}", runs=tuple(_title(step, repeats) for step in policy.steps))
+            ExperimentStarted(
+                title=f"compare {job.target.name}", runs=tuple(_title(step, repeats) for step in policy.steps)
+            )
         )
         runner = _Runner(job, chosen, opened, observer, directory, experiment, repeats)
         with contextlib.closing(runner):

@@ -69,7 +69,9 @@ def _limits() -> list[Check]:
         return [Check(id="cgroup", status="fail", message=error.message, hint=error.hint)]
     checks = []
     if kills:
-        checks.append(Check(id="cgroup", status="ok", message=f"{placement.reason}: a limit was set and the kernel killed at it"))
+        checks.append(
+            Check(id="cgroup", status="ok", message=f"{placement.reason}: a limit was set and the kernel killed at it")
+        )
     else:
         checks.append(
             Check(
@@ -87,7 +89,9 @@ def _limits() -> list[Check]:
     memory = placement.parent("memory")
     outer = effective_limit(placement.version, memory) if memory else None
     if outer is not None:
-        checks.append(Check(id="outer-limit", status="warn", message=f"this session itself is limited to {format_bytes(outer)}"))
+        checks.append(
+            Check(id="outer-limit", status="warn", message=f"this session itself is limited to {format_bytes(outer)}")
+        )
     return checks
 
 
@@ -147,7 +151,9 @@ def _swap() -> list[Check]:
     swaps = Path("/proc/swaps").read_text().splitlines()[1:]
     if not swaps:
         return [Check(id="swap", status="ok", message="swap: none on this machine")]
-    return [Check(id="swap", status="ok", message="swap: there is some; it is switched off for each service by its cgroup")]
+    return [
+        Check(id="swap", status="ok", message="swap: there is some; it is switched off for each service by its cgroup")
+    ]
 
 
 def _priority() -> list[Check]:

@@ -87,11 +87,11 @@ def _first(said: Said | None, otherwise: Said) -> Said:
 
 def _load(users: int | None, duration_s: float | None, rate: float | None) -> LoadPlan:
     try:
-        return LoadPlan.constant(
-            _first(users, _DEFAULT_USERS), _first(duration_s, _DEFAULT_DURATION_S), rate=rate
-        )
+        return LoadPlan.constant(_first(users, _DEFAULT_USERS), _first(duration_s, _DEFAULT_DURATION_S), rate=rate)
     except ValueError as error:
-        raise ConfigError(f"load: {error}", "correct --users, --duration or --rate, or [load] in the config file") from error
+        raise ConfigError(
+            f"load: {error}", "correct --users, --duration or --rate, or [load] in the config file"
+        ) from error
 
 
 def _config(target: str | None, command: Sequence[str]) -> config.Config | None:

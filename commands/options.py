@@ -78,11 +78,12 @@ def target_options(function: Decorated) -> Decorated:
             help="How the reference backend loads its weights: pickle (private copies, default) or safetensors (mapped).",
         ),
         click.option(
-            "--memory", type=MEMORY, metavar="SIZE", help="Memory limit such as 512MiB. Default: the config file's, else 512MiB."
+            "--memory",
+            type=MEMORY,
+            metavar="SIZE",
+            help="Memory limit such as 512MiB. Default: the config file's, else 512MiB.",
         ),
-        click.option(
-            "--cpus", type=_Text("number", _cpus), metavar="N", help="CPU limit such as 0.5. Default: none."
-        ),
+        click.option("--cpus", type=_Text("number", _cpus), metavar="N", help="CPU limit such as 0.5. Default: none."),
         click.option(
             "--port", type=click.IntRange(1, 65535), metavar="PORT", help="Port for the service. Default: a free one."
         ),

@@ -57,7 +57,7 @@ def profile(
     chosen = choose_variants(job, (variant,) if variant else ())[0]
     started = time.monotonic()
     directory = bench.new_directory(out, "profile")
-    with bench.watching() as observer, bench.open_sandbox() as opened:
+    with bench.watching() as observer, bench.open_sandbox(sandbox) as opened:
         bench.prepare(job.target, observer)
         plan = RunPlan(
             name=chosen.name,

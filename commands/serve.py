@@ -48,7 +48,7 @@ def serve(ctx: click.Context, /, lifecycle: str, target: str | None, sandbox: st
     with bench.watching() as observer:
         bench.prepare(job.target, observer)
     port = claim_port(job.port) if job.port else free_port()
-    with bench.open_sandbox() as opened:
+    with bench.open_sandbox(sandbox) as opened:
         service = job.target.with_env({"MODEL_LIFECYCLE": lifecycle, "PORT": str(port)}).service
         running = opened.start(
             service.command,

@@ -128,7 +128,8 @@ def read(path: Path) -> Config:
         raise _explained(path, document, str(error)) from error
     except OSError as error:
         raise ConfigError(
-            f"{path}: request.queries: {error.filename} cannot be read ({error.strerror})", "name a text file, one query a line"
+            f"{path}: request.queries: {error.filename} cannot be read ({error.strerror})",
+            "name a text file, one query a line",
         ) from error
     except ValueError as error:
         raise ConfigError(f"{path}: {error}", "correct it; docs/config.md lists every key") from error
@@ -226,7 +227,9 @@ def _explained(path: Path, document: dict[str, Any], message: str) -> ConfigErro
     if match := _AT.fullmatch(message):
         place, read = _locate(document, match["place"])
         shown = "" if read is None else f" (read: {read!r})"
-        return ConfigError(f"{path}: {place}: {match['what']}{shown}", "correct that key; docs/config.md lists every one")
+        return ConfigError(
+            f"{path}: {place}: {match['what']}{shown}", "correct that key; docs/config.md lists every one"
+        )
     return ConfigError(f"{path}: {message}", "correct it; docs/config.md lists every key")
 
 

@@ -86,7 +86,9 @@ def assert_two_lines(done: subprocess.CompletedProcess[str], code: int, *said: s
         (["serve", "--lifecycle", "eternal"], "eternal"),
     ],
 )
-def test_a_wrong_command_line_is_exit_2_in_two_lines(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_command_line_is_exit_2_in_two_lines(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(arguments) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert said in " ".join(lines)
@@ -138,13 +140,24 @@ def test_a_command_that_does_not_exist_is_exit_4(config: Path, tmp_path: Path) -
 
 
 def test_a_missing_model_is_exit_4_with_what_to_do(tmp_path: Path) -> None:
-    done = run("compare", "--out", str(tmp_path / "runs"), MODEL_PATH=str(tmp_path), MODEL_CACHE=str(tmp_path / "cache"))
+    done = run(
+        "compare", "--out", str(tmp_path / "runs"), MODEL_PATH=str(tmp_path), MODEL_CACHE=str(tmp_path / "cache")
+    )
     assert_two_lines(done, 4, str(tmp_path))
 
 
 def test_a_limit_smaller_than_the_interpreter_is_a_kill_at_the_start(config: Path, tmp_path: Path) -> None:
     done = run(
-        "compare", "modest", "--target", str(config), "--memory", "2MiB", "--no-profile", "--json", "--out", str(tmp_path / "runs")
+        "compare",
+        "modest",
+        "--target",
+        str(config),
+        "--memory",
+        "2MiB",
+        "--no-profile",
+        "--json",
+        "--out",
+        str(tmp_path / "runs"),
     )
     document = json.loads(done.stdout)
     assert done.returncode == 1

@@ -38,9 +38,7 @@ class Experiment(Value, frozen=True, kw_only=True):
 
 def save(directory: Path, experiment: Experiment) -> None:
     """Write `experiment.json`. Raises OutputError."""
-    store.write_atomically(
-        directory / FILE_NAME, msgspec.json.format(msgspec.json.encode(experiment), indent=1)
-    )
+    store.write_atomically(directory / FILE_NAME, msgspec.json.format(msgspec.json.encode(experiment), indent=1))
 
 
 def load(directory: Path) -> Experiment:

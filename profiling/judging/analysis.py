@@ -12,7 +12,19 @@ from profiling.measuring.samples import UNMEASURED
 from profiling.measuring.store import StoredRun
 from profiling.values import RunResult, Summary
 
-_CURVES = ("charged", "unreclaimable", "working_set", "rss", "pss", "anon", "file", "shmem", "kernel", "processes", "oom_kills")
+_CURVES = (
+    "charged",
+    "unreclaimable",
+    "working_set",
+    "rss",
+    "pss",
+    "anon",
+    "file",
+    "shmem",
+    "kernel",
+    "processes",
+    "oom_kills",
+)
 Records = NDArray[np.void]
 
 

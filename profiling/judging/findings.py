@@ -60,7 +60,11 @@ def _kills(run: AnalysedRun) -> list[Finding]:
         ]
     first = min(run.kills_s)
     under_load = run.load_s is not None and first >= run.load_s[0]
-    when = f"{first - run.load_s[0]:.1f} s into the load" if under_load and run.load_s else f"{first:.1f} s after the start"
+    when = (
+        f"{first - run.load_s[0]:.1f} s into the load"
+        if under_load and run.load_s
+        else f"{first:.1f} s after the start"
+    )
     if run.ready_s is None:
         return [
             Finding(
@@ -168,7 +172,9 @@ def _memory(run: AnalysedRun, budget: Budget) -> list[Finding]:
         )
     elif budget.min_headroom is None and share < _LOW_HEADROOM:
         found.append(
-            Finding(id="headroom", level="warn", message=f"only {said}", hint="a busier hour may not fit; raise the limit")
+            Finding(
+                id="headroom", level="warn", message=f"only {said}", hint="a busier hour may not fit; raise the limit"
+            )
         )
     return found
 
@@ -192,7 +198,9 @@ def _trust(run: AnalysedRun, stored: StoredRun) -> list[Finding]:
     """What lessens the trust in this run's figures."""
     result, found = run.result, []
     if result.load_problem:
-        found.append(Finding(id="load-generator", level="warn", message=result.load_problem, hint="see the load's own output"))
+        found.append(
+            Finding(id="load-generator", level="warn", message=result.load_problem, hint="see the load's own output")
+        )
     if result.load_start_ns is not None and len(stored.samples):
         gaps = sample_gaps_ms(stored.samples, result.load_start_ns, result.load_end_ns or result.end_ns)
         if len(gaps) and float(np.percentile(gaps, 99)) > _LONG_GAP_MS * 100.0 / result.sampler_hz:

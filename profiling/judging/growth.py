@@ -41,9 +41,7 @@ class Growth(NamedTuple):
     high: float
 
 
-def growth_per_request(
-    samples: NDArray[np.void], answered_ns: NDArray[np.int64], result: RunResult
-) -> Growth | None:
+def growth_per_request(samples: NDArray[np.void], answered_ns: NDArray[np.int64], result: RunResult) -> Growth | None:
     """Growth of unreclaimable memory per answered request under load; None where there is too little to say.
 
     None as well where a process came or went meanwhile: a restart resets what had grown.

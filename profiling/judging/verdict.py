@@ -103,9 +103,7 @@ def _claim(mine: list[AnalysedRun], others: list[list[AnalysedRun]]) -> Claim:
     return Claim.BASELINE_SURVIVED if all(_survived(run) for group in others for run in group) else Claim.INCONCLUSIVE
 
 
-def _sentence(
-    claim: Claim, mine: list[AnalysedRun], shown: list[AnalysedRun], others: list[list[AnalysedRun]]
-) -> str:
+def _sentence(claim: Claim, mine: list[AnalysedRun], shown: list[AnalysedRun], others: list[list[AnalysedRun]]) -> str:
     first, other = mine[0], shown[0]
     name, other_name = first.result.variant, other.result.variant
     limit, load = format_bytes(first.summary.memory_limit_bytes), f"{first.result.load.peak_users} users"

@@ -72,7 +72,7 @@ class RowPicker:
         """The values of the rows, in the order of the names; 0 for a row that is not there."""
         words = text.split()
         try:
-            if all([words[place - 1] == name for name, place in self._places]) and self._places:
+            if self._places and all(words[place - 1] == name for name, place in self._places):
                 return [int(words[place]) for _, place in self._places]
         except IndexError:
             pass

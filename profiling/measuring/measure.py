@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-
 from loadtests import requestlog
 from loadtests.driver import LoadError, LoadProcess
 from loadtests.plan import LoadEnd, LoadPlan, LoadSummary
@@ -25,7 +24,6 @@ from profiling.values import Limits, Outcome, PageCache, Phase, RunResult, Targe
 
 _POLL_S = 0.05
 _TICK_S = 0.25
-_GRACE_S = 10.0
 _INTERRUPTED_GRACE_S = 2.0
 _KILLS_AT_START = 3
 """So many kills before the first `ready`, and the service is not waited for any longer: a supervisor restarts it forever."""
@@ -46,6 +44,8 @@ class RunPlan(Value, frozen=True, kw_only=True):
     """Drop the service's files from the page cache first."""
     settle_s: float = 1.0
     """How long the service is watched after the load, to see what stays."""
+    grace_s: float = 10.0
+    """From SIGTERM to SIGKILL at the end."""
     sampler_hz: float = 100.0
     variant: str | None = None
     """What is compared, where several runs share one; the run's own name where it is None."""
@@ -180,9 +180,7 @@ class _Run:
                 self._ended(f"killed {kills} times before it was ready", Outcome.OOM_KILLED)
                 return False
             if time.monotonic() > deadline:
-                self._ended(
-                    f"no 2xx from {spec.ready} within {spec.startup_timeout_s:g} s", Outcome.NEVER_READY
-                )
+                self._ended(f"no 2xx from {spec.ready} within {spec.startup_timeout_s:g} s", Outcome.NEVER_READY)
                 return False
             time.sleep(_POLL_S)
         self.ready_ns = time.monotonic_ns()
@@ -198,7 +196,7 @@ class _Run:
                 load.stop()
                 break
             time.sleep(_POLL_S)
-        self.load_summary = load.wait(_GRACE_S)
+        self.load_summary = load.wait()
         if self.load_summary.ended is LoadEnd.FAILED:
             raise LoadFailedError(
                 f"the load generator failed: {self.load_summary.message}", f"its output is in {self.directory / 'load'}"
@@ -218,7 +216,7 @@ class _Run:
     def _stop(self, service: Running) -> None:
         self.counters = service.counters()
         ended_by_itself = self.exit_status is not None
-        clean = service.stop(_GRACE_S)
+        clean = service.stop(self.plan.grace_s)
         self.clean_end = None if ended_by_itself else clean
 
     def _end(self, service: Running) -> None:
@@ -355,5 +353,3 @@ def _load_problem(load: LoadSummary) -> str | None:
 def _peak(directory: Path) -> int | None:
     found = store.load(directory).samples
     return int(found["unreclaimable"].max()) if len(found) else None
-
-

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CAPTURE_FILE = "capture.bin"
 _SLOWER_START = 3
 """Imports under the tracker take about twice their time."""
+_GRACE_S = 2.0
 _GRAPHS_AT_MOST = 2
 _CRUMB_SHARE = 0.01
 
@@ -63,6 +64,7 @@ def record_pass(plan: RunPlan, sandbox: Sandbox, directory: Path, observer: Obse
             ),
             cold=False,  # it explains heap, not the page cache
             settle_s=0.0,
+            grace_s=_GRACE_S,
             capture=CAPTURE_FILE,
             capture_cost_bytes=tracking.cost_bytes,
         ),

@@ -29,10 +29,11 @@ def drop(paths: Iterable[str]) -> PageCache:
     Unreadable and vanished files are passed over. UNKNOWN where the kernel does not let us look.
     """
     os.sync()  # dirty pages cannot be dropped
+    flags = os.O_RDONLY | (os.O_NOATIME if os.geteuid() == 0 else 0)
     largest: list[tuple[int, str]] = []
     for path in _files(paths):
         with contextlib.suppress(OSError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOATIME if os.geteuid() == 0 else os.O_RDONLY)
+            descriptor = os.open(path, flags)
             try:
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
                 heapq.heappush(largest, (os.fstat(descriptor).st_size, path))
@@ -44,20 +45,22 @@ def drop(paths: Iterable[str]) -> PageCache:
 
 
 def _files(paths: Iterable[str]) -> Iterator[str]:
-    seen: set[str] = set()
-    for start in paths:
-        if os.path.isfile(start):
-            yield start
+    """Every regular file below `paths`, each directory once; symbolic links are not followed."""
+    pending, seen = [os.path.realpath(path) for path in paths], set()
+    while pending:
+        path = pending.pop()
+        if path in seen:
             continue
-        for folder, folders, files in os.walk(start):
-            if folder in seen:
-                folders.clear()
-                continue
-            seen.add(folder)
-            for name in files:
-                path = os.path.join(folder, name)
-                if not os.path.islink(path) and os.path.isfile(path):
-                    yield path
+        seen.add(path)
+        if os.path.isfile(path):
+            yield path
+            continue
+        with contextlib.suppress(OSError), os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False):
+                    yield entry.path
+                elif entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
 
 
 def _state(paths: list[str]) -> PageCache:
@@ -103,8 +106,10 @@ def interpreter_files(executable: str) -> list[str]:
     real = Path(executable).resolve()
     roots = [real]
     for prefix in dict.fromkeys((Path(executable).parent.parent, real.parent.parent)):
-        roots += sorted((prefix / "lib").glob("python3*")) if prefix != Path("/usr") else sorted(
-            Path("/usr/lib").glob("python3*")
-        ) + sorted(Path("/usr/lib/python3").glob("dist-packages"))
+        roots += (
+            sorted((prefix / "lib").glob("python3*"))
+            if prefix != Path("/usr")
+            else sorted(Path("/usr/lib").glob("python3*")) + sorted(Path("/usr/lib/python3").glob("dist-packages"))
+        )
         roots += sorted((prefix / "lib").glob("libpython3*"))
     return [str(root) for root in roots if root.exists()]

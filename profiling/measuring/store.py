@@ -7,7 +7,6 @@ readable up to the last flush.
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".oomproof-{path.name}")
     try:
         temporary.write_bytes(data)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -4,14 +4,13 @@ import os
 
 from serving import serve
 
-started = False
+children: list[int] = []
 
 
 def answer(body: dict[str, str]) -> str:
-    global started
-    if not started:
-        started = True
-        if os.fork() == 0:
+    if not children:
+        children.append(os.fork())
+        if children == [0]:
             hoard = []
             while True:
                 hoard.append(b"x" * 2**20)

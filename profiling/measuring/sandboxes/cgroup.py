@@ -177,7 +177,8 @@ def _limit_memory(version: int, memory: Path, limit_bytes: int) -> str:
     in_force = parse_limit(limit_file.read_bytes())
     if in_force is None or not limit_bytes - _PAGE < in_force <= limit_bytes:
         raise NoLimitError(
-            f"the kernel did not take the memory limit of {format_bytes(limit_bytes)}", "try one that is a multiple of 4 KiB"
+            f"the kernel did not take the memory limit of {format_bytes(limit_bytes)}",
+            "try one that is a multiple of 4 KiB",
         )
     outer = effective_limit(version, memory.parent)
     if outer is not None and outer < limit_bytes:
@@ -189,9 +190,7 @@ def _limit_memory(version: int, memory: Path, limit_bytes: int) -> str:
 
 
 def _switch_swap_off(version: int, memory: Path, limit_bytes: int) -> str:
-    swap_file, value = (
-        ("memory.swap.max", "0") if version == 2 else ("memory.memsw.limit_in_bytes", str(limit_bytes))
-    )
+    swap_file, value = ("memory.swap.max", "0") if version == 2 else ("memory.memsw.limit_in_bytes", str(limit_bytes))
     if (memory / swap_file).exists():
         (memory / swap_file).write_text(value)
         return f"off ({swap_file} = {value})"

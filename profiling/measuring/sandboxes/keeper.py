@@ -6,6 +6,7 @@ has been removed in good order.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -46,10 +47,8 @@ class Keeper:
     def close(self) -> None:
         """End the keeper; it clears whatever it still guards first."""
         assert self._process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass
         self._process.wait(timeout=30)
 
 

@@ -87,7 +87,7 @@ def _mounts(mountinfo: str) -> list[tuple[str, str, str, str]]:
 
 def _below(mount_point: str, root: str, path: str) -> str:
     relative = os.path.relpath(path, root)
-    return mount_point if relative == "." or relative.startswith("..") else os.path.join(mount_point, relative)
+    return mount_point if relative == "." or relative.startswith("..") else f"{mount_point}/{relative}"
 
 
 def _v2_placement() -> Placement:

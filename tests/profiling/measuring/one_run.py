@@ -27,7 +27,9 @@ class Announcer:
 with interruptible():
     sandbox = CgroupSandbox()
     try:
-        measure(plan(target("ballast" if wanted != "stop" else "deaf"), duration_s=3.0), sandbox, directory, Announcer())
+        measure(
+            plan(target("ballast" if wanted != "stop" else "deaf"), duration_s=3.0), sandbox, directory, Announcer()
+        )
     except InterruptedRunError as error:
         sys.exit(error.exit_code)
     finally:

@@ -17,7 +17,6 @@ import pytest
 
 from profiling.errors import PortTakenError
 from profiling.judging.analysis import analyse
-from profiling.measuring import measure as measuring
 from profiling.measuring import store
 from profiling.measuring.events import PhaseStarted, RunFinished, Tick
 from profiling.measuring.measure import measure
@@ -109,11 +108,8 @@ def test_a_service_that_listens_nowhere_is_never_ready(sandbox: CgroupSandbox, t
     assert result.outcome is Outcome.NEVER_READY
 
 
-def test_what_ignores_sigterm_is_killed_and_told(
-    sandbox: CgroupSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(measuring, "_GRACE_S", 0.5)
-    result = measure(plan(target("deaf"), duration_s=1.0), sandbox, tmp_path, Recorder())
+def test_what_ignores_sigterm_is_killed_and_told(sandbox: CgroupSandbox, tmp_path: Path) -> None:
+    result = measure(plan(target("deaf"), duration_s=1.0, grace_s=0.5), sandbox, tmp_path, Recorder())
     assert result.clean_end is False
     assert result.outcome is Outcome.COMPLETED
 

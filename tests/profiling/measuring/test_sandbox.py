@@ -198,5 +198,3 @@ def test_a_reused_pid_does_not_make_an_owner() -> None:
 
 def test_owners_of_another_pid_namespace_are_not_judged() -> None:
     assert not tree.is_orphan("oomproof-1-999999999-1-1")
-
-

@@ -1,0 +1,96 @@
+"""The docs tell what there is: every command and option stands in them, and every example is run somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+
+import click
+import msgspec
+import pytest
+
+from cli import oomproof
+from profiling import config
+from profiling.errors import ExitCode
+from tests.helpers import ROOT
+from tests.test_reference import EXAMPLES
+
+CONTEXT = click.Context(oomproof)
+COMMANDS = oomproof.list_commands(CONTEXT)
+
+
+def command(name: str) -> click.Command:
+    found = oomproof.get_command(CONTEXT, name)
+    assert found is not None
+    return found
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_has_help(name: str) -> None:
+    assert command(name).help
+    for parameter in command(name).params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, parameter.name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_stands_in_the_docs_and_the_readme(name: str) -> None:
+    assert f"`{name}" in read("docs/commands.md")
+    assert re.search(rf"\b{name}\b", read("README.md"))
+
+
+def test_every_example_of_the_readme_is_run_by_a_test() -> None:
+    shown = re.findall(r"^\$ (python cli\.py .*)$", read("README.md"), re.MULTILINE)
+    assert shown
+    assert set(shown) <= set(EXAMPLES), set(shown) - set(EXAMPLES)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_is_a_command_line_that_is_understood(example: str) -> None:
+    words = shlex.split(example)[2:]
+    words = words[: words.index("--")] if "--" in words else words
+    found = command(words[0])
+    # Paths that only exist after a run are the one thing that parsing would object to.
+    arguments = [str(ROOT) if "*" in word else word for word in words[1:]]
+    assert found.make_context(words[0], arguments, obj=("x",))
+
+
+@pytest.mark.parametrize("path", ["README.md", "docs/commands.md"])
+def test_every_exit_code_is_told(path: str) -> None:
+    for code in ExitCode:
+        assert re.search(rf"^\| {code.value} \|", read(path), re.MULTILINE), code
+
+
+def test_the_config_example_is_valid_and_names_every_key() -> None:
+    text = re.search(r"```toml\n(.*?)```", read("docs/config.md"), re.DOTALL)
+    assert text
+    uncommented = re.sub(r"^# (?=\w+ = )", "", text[1], flags=re.MULTILINE)
+    document = tomllib.loads(uncommented)
+    del document["request"]["queries"]
+    assert msgspec.convert(document, config.ConfigFile, dec_hook=config._decode)
+    tables = {
+        "target": config.TargetTable,
+        "request": config.RequestTable,
+        "load": config.LoadTable,
+        "budget": config.BudgetTable,
+    }
+    for name, table in tables.items():
+        for key in table.__struct_fields__:
+            assert key in uncommented, f"{name}.{key}"
+
+
+def test_every_link_to_a_file_leads_somewhere() -> None:
+    for page in (
+        ROOT / "README.md",
+        ROOT / "ARCHITECTURE.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+    ):
+        for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
+            if "://" not in link:
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
