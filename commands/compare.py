@@ -21,6 +21,7 @@ from profiling.experiments import record
 from profiling.experiments.compare import Compare
 from profiling.experiments.policy import Step, carry_out
 from profiling.experiments.record import Experiment
+from profiling.judging.report import AnalysedRun
 from profiling.measuring.events import ExperimentStarted, Observer, PhaseStarted
 from profiling.measuring.measure import RunPlan, measure
 from profiling.measuring.memray_pass import explain, record_pass
@@ -86,10 +87,11 @@ def compare(
         policy = Compare([variant.name for variant in chosen], repeats=repeats, profile=profile)
         observer.notify(
             ExperimentStarted(
-                title=f"compare {job.target.name}", runs=tuple(_title(step, repeats) for step in policy.steps)
+                title=f"compare {job.target.name}",
+                runs=tuple(_title(step) for step in (*policy.planned, *policy.passes)),
             )
         )
-        runner = _Runner(job, chosen, opened, observer, directory, experiment, repeats)
+        runner = _Runner(job, chosen, opened, observer, directory, experiment)
         with contextlib.closing(runner):
             carry_out(policy, runner.make)
             runner.finish(started)
@@ -112,8 +114,8 @@ def shortened(plan: RunPlan) -> RunPlan:
     return msgspec.structs.replace(plan, load=msgspec.structs.replace(load, stages=(stage,)))
 
 
-def _title(step: Step, repeats: int) -> str:
-    name = f"{step.variant} #{step.repeat}" if repeats > 1 and not step.profile else step.variant
+def _title(step: Step) -> str:
+    name = step.variant if step.repeat == 1 else f"{step.variant} #{step.repeat}"
     return f"{name} (memray pass)" if step.profile else name
 
 
@@ -128,7 +130,6 @@ class _Runner:
         observer: Observer,
         directory: Path,
         experiment: Experiment,
-        repeats: int,
     ) -> None:
         self.experiment = experiment
         self._job = job
@@ -136,14 +137,14 @@ class _Runner:
         self._sandbox = sandbox
         self._observer = observer
         self._directory = directory
-        self._repeats = repeats
         self._pool = ThreadPoolExecutor(max_workers=1)
         self._explaining: list[Future[Profile]] = []
 
-    def make(self, step: Step) -> None:
+    def make(self, step: Step) -> AnalysedRun | None:
+        """Make one step. None for a memray pass, which judges nothing."""
         target = self._job.target.with_env(self._variants[step.variant].env)
         plan = RunPlan(
-            name=_title(step, self._repeats),
+            name=_title(step),
             variant=step.variant,
             target=target,
             limits=self._job.limits,
@@ -154,10 +155,11 @@ class _Runner:
         number = len(self.experiment.runs) + len(self.experiment.passes) + 1
         if step.profile:
             self._pass(plan, f"{number}-memray-{step.variant}")
-            return
+            return None
         name = f"{number}-{step.variant}"
         self._note(runs=(*self.experiment.runs, name))
         measure(plan, self._sandbox, self._directory / name, self._observer)
+        return record.load_run(self._directory / name, self.experiment.budget)
 
     def _pass(self, plan: RunPlan, name: str) -> None:
         recorded = record_pass(shortened(plan), self._sandbox, self._directory / name, self._observer)

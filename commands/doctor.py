@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,42 +65,30 @@ def _limits() -> list[Check]:
     try:
         placement = find_placement()
         kills = _try_a_kill(placement)
-    except NoLimitError as error:
-        return [Check(id="cgroup", status="fail", message=error.message, hint=error.hint)]
     except OomproofError as error:
         return [Check(id="cgroup", status="fail", message=error.message, hint=error.hint)]
-    checks = []
     if kills:
-        checks.append(
-            Check(id="cgroup", status="ok", message=f"{placement.reason}: a limit was set and the kernel killed at it")
-        )
+        message = f"{placement.reason}: a limit was set and the kernel killed at it"
+        checks = [Check(id="cgroup", status="ok", message=message)]
     else:
-        checks.append(
-            Check(
-                id="cgroup",
-                status="fail",
-                message=f"{placement.reason}: a limit was set, but the kernel did not kill at it",
-                hint="this kernel's memory controller cannot be relied upon; use another machine",
-            )
-        )
+        message = f"{placement.reason}: a limit was set, but the kernel did not kill at it"
+        hint = "this kernel's memory controller cannot be relied upon; use another machine"
+        checks = [Check(id="cgroup", status="fail", message=message, hint=hint)]
     for controller, option in (("cpu", "--cpus"), ("pids", "a limit of processes")):
         if placement.parent(controller) is None:
-            checks.append(
-                Check(id=controller, status="warn", message=f"no {controller} controller: {option} cannot be enforced")
-            )
+            message = f"no {controller} controller: {option} cannot be enforced"
+            checks.append(Check(id=controller, status="warn", message=message))
     memory = placement.parent("memory")
     outer = effective_limit(placement.version, memory) if memory else None
     if outer is not None:
-        checks.append(
-            Check(id="outer-limit", status="warn", message=f"this session itself is limited to {format_bytes(outer)}")
-        )
+        message = f"this session itself is limited to {format_bytes(outer)}"
+        checks.append(Check(id="outer-limit", status="warn", message=message))
     return checks
 
 
-def _try_a_kill(placement: Placement) -> int:
+def _try_a_kill(placement: Placement, timeout_s: float = 10.0) -> int:
     """Start something that takes more than its limit; answers with the kernel's count."""
-    sandbox = CgroupSandbox(placement)
-    try:
+    with contextlib.closing(CgroupSandbox(placement)) as sandbox:
         running = sandbox.start(
             [sys.executable, "-S", "-c", "held = bytearray(1 << 28)"],
             directory=Path("/"),
@@ -106,22 +96,11 @@ def _try_a_kill(placement: Placement) -> int:
             limits=Limits(memory_bytes=parse_bytes("64MiB")),
             log=Path(os.devnull),
         )
-        try:
-            running.stop(10.0) if running.exit_status() is None and _wait(running.exit_status) is None else None
+        with contextlib.closing(running):
+            deadline = time.monotonic() + timeout_s
+            while running.exit_status() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
             return running.counters().oom_kills
-        finally:
-            running.close()
-    finally:
-        sandbox.close()
-
-
-def _wait(status: Callable[[], int | None], timeout_s: float = 10.0) -> int | None:
-    import time
-
-    deadline = time.monotonic() + timeout_s
-    while status() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return status()
 
 
 def _leftovers() -> list[Check]:

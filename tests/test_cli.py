@@ -133,6 +133,19 @@ def test_a_full_disk_is_exit_4_at_once(config: Path, tmp_path: Path) -> None:
     assert_two_lines(run("compare", "--target", str(config), "--out", "/dev/full"), 4, "--out")
 
 
+def test_a_disk_that_fills_up_during_the_run_is_exit_4_and_leaves_nothing_running(config: Path, tmp_path: Path) -> None:
+    before = our_cgroups()
+    out = tmp_path / "small"
+    out.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40k", "none", str(out)], check=True)
+    try:
+        done = run("compare", "modest", "--target", str(config), "--no-profile", "--out", str(out))
+    finally:
+        subprocess.run(["umount", str(out)], check=True)
+    assert_two_lines(done, 4)
+    assert our_cgroups() == before
+
+
 def test_a_command_that_does_not_exist_is_exit_4(config: Path, tmp_path: Path) -> None:
     config.write_text(CONFIG.replace(sys.executable, "no-such-python"))
     done = run("compare", "--target", str(config), "--no-profile", "--out", str(tmp_path / "runs"))

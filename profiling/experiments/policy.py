@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from profiling.values import Value
 
 Result = TypeVar("Result")
+Known_contra = TypeVar("Known_contra", contravariant=True)
 
 
 class Step(Value, frozen=True, kw_only=True):
@@ -20,14 +21,14 @@ class Step(Value, frozen=True, kw_only=True):
     """A memray pass, which never judges, instead of a measured run."""
 
 
-class Policy(Protocol):
-    def next_step(self, done: Sequence[Step]) -> Step | None:
-        """What to run after `done`; None: that is all."""
+class Policy(Protocol[Known_contra]):
+    def next_step(self, done: Sequence[tuple[Step, Known_contra]]) -> Step | None:
+        """What to run after `done`, given what came of it; None: that is all."""
 
 
-def carry_out(policy: Policy, do: Callable[[Step], Result]) -> list[tuple[Step, Result]]:
+def carry_out(policy: Policy[Result], do: Callable[[Step], Result]) -> list[tuple[Step, Result]]:
     """Run what the policy asks for, one after the other, until it has enough."""
     results: list[tuple[Step, Result]] = []
-    while (step := policy.next_step([done for done, _ in results])) is not None:
+    while (step := policy.next_step(results)) is not None:
         results.append((step, do(step)))
     return results

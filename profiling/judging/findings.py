@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import msgspec
 import numpy as np
 
@@ -12,16 +14,20 @@ from profiling.units import KIB, format_bytes, format_ms, format_percent
 from profiling.values import Budget, Finding, Outcome, PageCache
 
 KILLED_BY_ANOTHER_LIMIT = "killed-by-another-limit"
+STUCK_AT_LIMIT = "stuck-at-limit"
 _LOW_HEADROOM = 0.10
 _PEAK_TOLERANCE = 0.01
 _LONG_GAP_MS = 25.0
 _NEAR_LIMIT = 0.95
+_MOSTLY_ANSWERED = 0.5
+_PAGE = 4096
 
 
 def with_findings(run: AnalysedRun, stored: StoredRun, budget: Budget) -> AnalysedRun:
     """The same run with its findings, most serious first."""
     found = [
         *_kills(run),
+        *_stuck(run, stored),
         *_end(run),
         *_answers(run, budget),
         *_memory(run, budget),
@@ -30,16 +36,7 @@ def with_findings(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Analys
     ]
     order = {"fail": 0, "warn": 1, "info": 2}
     found.sort(key=lambda finding: order[finding.level])
-    summary = msgspec.structs.replace(run.summary, findings=tuple(found))
-    return AnalysedRun(
-        summary=summary,
-        result=run.result,
-        memory=run.memory,
-        load=run.load,
-        kills_s=run.kills_s,
-        ready_s=run.ready_s,
-        load_s=run.load_s,
-    )
+    return dataclasses.replace(run, summary=msgspec.structs.replace(run.summary, findings=tuple(found)))
 
 
 def _kills(run: AnalysedRun) -> list[Finding]:
@@ -80,6 +77,32 @@ def _kills(run: AnalysedRun) -> list[Finding]:
             level="fail",
             message=f"OOM-killed {_times(summary.oom_kills)} at the limit of {limit}, first {when}",
             hint="the lines of code that held the memory stand below, if the memray pass was on; else run `profile`",
+        )
+    ]
+
+
+def _stuck(run: AnalysedRun, stored: StoredRun) -> list[Finding]:
+    """At the limit without a kill: the kernel always found a page of the service's own code to take, and it was read
+    again at once. The kill comes only when reclaim finds nothing, which can take for ever on a fast disk."""
+    summary, result = run.summary, run.result
+    if (
+        summary.oom_kills
+        or not summary.requests
+        or (summary.availability or 0.0) >= _MOSTLY_ANSWERED
+        or (summary.peak_unreclaimable_bytes or 0) < _NEAR_LIMIT * summary.memory_limit_bytes
+        or result.load_start_ns is None
+    ):
+        return []
+    under_load = stored.samples[stored.samples["t_ns"] >= result.load_start_ns]
+    read_again = int(under_load["refault_file"][-1] - under_load["refault_file"][0]) * _PAGE if len(under_load) else 0
+    return [
+        Finding(
+            id=STUCK_AT_LIMIT,
+            level="fail",
+            message=f"stuck at the limit of {format_bytes(summary.memory_limit_bytes)}: not killed, but it read"
+            f" {format_bytes(read_again)} of its own code and files again and again, and answered"
+            f" {format_percent(summary.availability)} of the requests",
+            hint="it hangs until the kernel finds nothing more to take back; for its users that is as good as dead",
         )
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from profiling.judging.findings import KILLED_BY_ANOTHER_LIMIT
+from profiling.judging.findings import KILLED_BY_ANOTHER_LIMIT, STUCK_AT_LIMIT
 from profiling.judging.report import AnalysedRun
 from profiling.units import format_bytes, format_ms
 from profiling.values import Claim, Outcome, Summary, Verdict
@@ -48,8 +48,8 @@ def judge_one(run: AnalysedRun) -> Verdict:
 def judge_comparison(runs: Sequence[AnalysedRun], candidate: str) -> Verdict:
     """Whether `candidate` survives a load that kills another variant, by the kernel's own counters.
 
-    `proved` needs every run of another variant killed and every run of the candidate to have answered everything
-    without a kill. Raises ValueError if there is no run of the candidate.
+    `proved` needs another variant killed, and not surviving in any of its runs, and every run of the candidate to have
+    answered everything without a kill. Raises ValueError if there is no run of the candidate.
     """
     mine = [run for run in runs if run.result.variant == candidate]
     if not mine:
@@ -72,8 +72,17 @@ def judge_comparison(runs: Sequence[AnalysedRun], candidate: str) -> Verdict:
 
 
 def _killed(group: Sequence[AnalysedRun]) -> bool:
-    """Whether this limit killed in every run: a kill by the machine's own lack of memory shows nothing."""
-    return all(run.summary.oom_kills and not _by_another_limit(run) for run in group)
+    """Whether this limit killed it: in each run, or in some while it hung at the limit in the others.
+
+    A kill by the machine's own lack of memory shows nothing.
+    """
+    kills = [bool(run.summary.oom_kills) and not _by_another_limit(run) for run in group]
+    return any(kills) and all(kill or is_stuck(run) for kill, run in zip(kills, group, strict=True))
+
+
+def is_stuck(run: AnalysedRun) -> bool:
+    """Whether it hung at the limit without being killed: neither a kill nor a survival."""
+    return any(finding.id == STUCK_AT_LIMIT for finding in run.summary.findings)
 
 
 def _by_another_limit(run: AnalysedRun) -> bool:
@@ -104,12 +113,13 @@ def _claim(mine: list[AnalysedRun], others: list[list[AnalysedRun]]) -> Claim:
 
 
 def _sentence(claim: Claim, mine: list[AnalysedRun], shown: list[AnalysedRun], others: list[list[AnalysedRun]]) -> str:
-    first, other = mine[0], shown[0]
+    first = mine[0]
+    other = next((run for run in shown if run.summary.oom_kills), shown[0])
     name, other_name = first.result.variant, other.result.variant
     limit, load = format_bytes(first.summary.memory_limit_bytes), f"{first.result.load.peak_users} users"
     if claim is Claim.PROVED:
         return (
-            f"Proved: under {load}, {other_name} is OOM-killed at {limit} ({_kill_words(other.summary)});"
+            f"Proved: under {load}, {other_name} is OOM-killed at {limit} ({_kill_words(other.summary)}{_stuck_too(shown)});"
             f" {name} survives: {_survival(first.summary)}."
         )
     if claim is Claim.BASELINE_SURVIVED:
@@ -136,6 +146,8 @@ def _why_not(mine: list[AnalysedRun], others: list[list[AnalysedRun]]) -> str:
         for run in group:
             if _by_another_limit(run):
                 return f"{run.result.variant} was killed, but not by this limit: the machine ran out of memory"
+            if is_stuck(run) and not any(other.summary.oom_kills for other in group):
+                return f"{run.result.variant} hung at the limit and answered nothing, but the kernel did not kill it"
             if not run.summary.oom_kills and not _survived(run):
                 return f"{run.result.variant}: {_nothing_said(run)}, without an OOM kill"
     return "the runs of one variant contradict each other: killed in one, alive in another"
@@ -153,6 +165,11 @@ def _nothing_said(run: AnalysedRun) -> str:
     if summary.requests == summary.failures:
         return "nothing was answered as expected"
     return "nothing was sampled" if not summary.samples else summary.outcome.value
+
+
+def _stuck_too(group: Sequence[AnalysedRun]) -> str:
+    count = sum(is_stuck(run) for run in group)
+    return f"; in {count} of {len(group)} runs it hung at the limit instead" if count else ""
 
 
 def _kill_words(summary: Summary) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from loadtests import requestlog
 from loadtests.driver import LoadError, LoadProcess
 from loadtests.plan import LoadEnd, LoadPlan, LoadSummary
-from profiling.errors import InterruptedRunError, LoadFailedError
+from profiling.errors import InterruptedRunError, LoadFailedError, OomproofError
 from profiling.measuring import environment, page_cache, samples, store
 from profiling.measuring.events import Observer, PhaseStarted, RunFinished, RunStarted, Tick
 from profiling.measuring.interrupts import uninterrupted
@@ -64,11 +64,14 @@ def measure(plan: RunPlan, sandbox: Sandbox, directory: Path, observer: Observer
     try:
         run.make()
     except LoadError as error:
-        run.save()
+        run.save_if_possible()
         raise LoadFailedError(error.message, error.hint) from error
+    except OomproofError:
+        run.save_if_possible()
+        raise
     except KeyboardInterrupt:
         run.outcome = Outcome.INTERRUPTED
-        run.save()
+        run.save_if_possible()
         raise InterruptedRunError(
             f"interrupted during {plan.name!r}; what was measured is in {directory}",
             f"read it with: report {directory}",
@@ -266,6 +269,11 @@ class _Run:
                 rps=self.watch.rps,
             )
         )
+
+    def save_if_possible(self) -> None:
+        """For the way out of a run that failed: the error that is on its way says more than one about saving."""
+        with contextlib.suppress(OomproofError):
+            self.save()
 
     def save(self) -> RunResult:
         """Write `run.json` as things stand, tell the observer, and answer with it."""

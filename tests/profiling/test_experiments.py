@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,8 @@ from profiling.experiments import record
 from profiling.experiments.compare import Compare
 from profiling.experiments.policy import Step, carry_out
 from profiling.experiments.record import Experiment
+from profiling.judging.report import AnalysedRun
+from profiling.judging.verdict import judge_comparison
 from profiling.measuring import store
 from profiling.units import MIB
 from profiling.values import Budget, Claim, Frame, HeldMemory, Outcome, Phase, Profile
@@ -23,10 +26,8 @@ names = st.lists(st.text("abc", min_size=1), min_size=1, max_size=4, unique=True
 
 
 def runs(policy: Compare) -> list[Step]:
-    """What is carried out, by a `do` that only answers with what it was told."""
-    results = carry_out(policy, lambda step: step)
-    assert all(step == result for step, result in results)
-    return [step for step, _ in results]
+    """What is carried out where no run says anything."""
+    return [step for step, _ in carry_out(policy, lambda step: None)]
 
 
 def test_a_comparison_runs_in_turns_and_profiles_last() -> None:
@@ -66,13 +67,46 @@ def test_each_step_is_done_before_the_next_is_asked_for() -> None:
     class Until:
         """Asks for one more until the third is done."""
 
-        def next_step(self, done: Sequence[Step]) -> Step | None:
+        def next_step(self, done: Sequence[tuple[Step, None]]) -> Step | None:
             events.append(f"asked after {len(done)}")
             return Step(variant=str(len(done))) if len(done) < 3 else None
 
     events: list[str] = []
     carry_out(Until(), lambda step: events.append(f"did {step.variant}"))
     assert events == ["asked after 0", "did 0", "asked after 1", "did 1", "asked after 2", "did 2", "asked after 3"]
+
+
+def stuck(variant: str) -> AnalysedRun:
+    """At the limit, nothing answered, not killed."""
+    memory = build.samples(unreclaimable=505 * MIB, refault_file=np.arange(2400) * 1000)
+    return build.judged(build.result(variant=variant), memory, build.failures(8))
+
+
+@pytest.mark.parametrize("hangs", [1, 2, 3])
+def test_a_baseline_that_hangs_at_the_limit_is_run_again_at_most_twice(hangs: int) -> None:
+    killed = build.judged(build.result(variant="a", outcome=Outcome.OOM_KILLED, oom_kills=1), None, build.failures(8))
+    baseline = iter([*[stuck("a")] * hangs, killed])
+    done = carry_out(
+        Compare(["a", "b"]),
+        lambda step: (
+            None if step.profile else next(baseline) if step.variant == "a" else build.judged(build.result(variant="b"))
+        ),
+    )
+    steps = [step for step, _ in done]
+    assert [step.repeat for step in steps if step.variant == "a" and not step.profile] == list(
+        range(1, min(hangs, 2) + 2)
+    )
+    assert [step.variant for step in steps if step.profile] == ["a", "b"], "the passes still come last"
+    verdict = judge_comparison([run for _, run in done if run], "b")
+    assert verdict.claim is (Claim.PROVED if hangs < 3 else Claim.INCONCLUSIVE)
+    assert "hung at the limit" in verdict.sentence
+
+
+def test_a_candidate_that_hangs_at_the_limit_has_failed_and_is_not_run_again() -> None:
+    done = carry_out(
+        Compare(["a", "b"], profile=False), lambda step: stuck(step.variant) if step.variant == "b" else None
+    )
+    assert len(done) == 2
 
 
 def test_a_step_that_raises_ends_the_experiment() -> None:
