@@ -175,7 +175,9 @@ class _Runner:
         if any(not future.done() for future in self._explaining):
             self._observer.notify(PhaseStarted(run="", phase="flame graphs"))
         explained = [future.result() for future in self._explaining]
-        self._note(profiles=(*self.experiment.profiles, *explained))
+        order = list(self._variants)
+        profiles = sorted((*self.experiment.profiles, *explained), key=lambda profile: order.index(profile.variant))
+        self._note(profiles=tuple(profiles))
         self._note(elapsed_s=time.monotonic() - started)
 
     def close(self) -> None:

@@ -28,7 +28,8 @@ class Compare:
         self._variants = tuple(variants)
         self._repeats = repeats
         self.planned = [Step(variant=name, repeat=turn) for turn in range(1, repeats + 1) for name in variants]
-        self.passes = [Step(variant=name, profile=True) for name in variants] if profile else []
+        # The candidate's first: what survives has more to draw, and it is drawn while the next pass runs.
+        self.passes = [Step(variant=name, profile=True) for name in reversed(variants)] if profile else []
 
     def next_step(self, done: Done) -> Step | None:
         if len(done) < len(self.planned):
@@ -41,6 +42,6 @@ class Compare:
     def _once_more(self, done: Done) -> Step | None:
         for name in self._variants[:-1]:
             runs = [run for step, run in done if step.variant == name and run is not None]
-            if all(is_stuck(run) for run in runs) and len(runs) < self._repeats + EXTRA_RUNS:
+            if runs and all(is_stuck(run) for run in runs) and len(runs) < self._repeats + EXTRA_RUNS:
                 return Step(variant=name, repeat=len(runs) + 1)
         return None

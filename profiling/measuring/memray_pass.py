@@ -26,6 +26,8 @@ _SLOWER_START = 3
 """Imports under the tracker take about twice their time."""
 _GRACE_S = 2.0
 _GRAPHS_AT_MOST = 2
+"""The parent's and its largest child's. Of a killed service only the killed process's: drawing a parent that has imported
+torch takes longer than all the rest."""
 _CRUMB_SHARE = 0.01
 
 
@@ -99,7 +101,7 @@ def explain(recorded: RecordedPass, *, source_lines: bool) -> Profile:
             found,
             directory,
             first=[chosen.capture] if chosen else [],
-            most=_GRAPHS_AT_MOST,
+            most=1 if chosen and chosen.at == "kill" else _GRAPHS_AT_MOST,
             source_lines=source_lines,
         )
         if chosen is not None:

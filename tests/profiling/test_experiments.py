@@ -36,8 +36,8 @@ def test_a_comparison_runs_in_turns_and_profiles_last() -> None:
         Step(variant="b", repeat=1),
         Step(variant="a", repeat=2),
         Step(variant="b", repeat=2),
-        Step(variant="a", profile=True),
         Step(variant="b", profile=True),
+        Step(variant="a", profile=True),
     ]
 
 
@@ -54,7 +54,7 @@ def test_every_variant_gets_the_same_number_of_runs_in_the_same_order(
     measured = [step for step in done if not step.profile]
     assert [step.variant for step in measured] == variants * repeats
     assert [step.repeat for step in measured] == [turn for turn in range(1, repeats + 1) for _ in variants]
-    assert [step.variant for step in done[len(measured) :]] == variants * profile
+    assert [step.variant for step in done[len(measured) :]] == variants[::-1] * profile
 
 
 @pytest.mark.parametrize(("variants", "repeats"), [([], 1), (["a", "a"], 1), (["a"], 0)])
@@ -96,7 +96,7 @@ def test_a_baseline_that_hangs_at_the_limit_is_run_again_at_most_twice(hangs: in
     assert [step.repeat for step in steps if step.variant == "a" and not step.profile] == list(
         range(1, min(hangs, 2) + 2)
     )
-    assert [step.variant for step in steps if step.profile] == ["a", "b"], "the passes still come last"
+    assert [step.variant for step in steps if step.profile] == ["b", "a"], "the passes still come last"
     verdict = judge_comparison([run for _, run in done if run], "b")
     assert verdict.claim is (Claim.PROVED if hangs < 3 else Claim.INCONCLUSIVE)
     assert "hung at the limit" in verdict.sentence
