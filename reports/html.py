@@ -24,6 +24,7 @@ from reports.words import (
     is_candidate,
     kills,
     level_sign,
+    outcome_sign,
     peak_share,
     place,
     relative_link,
@@ -179,6 +180,7 @@ _ENVIRONMENT = jinja2.Environment(
 _ENVIRONMENT.filters.update(basename=posixpath.basename, moment=_moment)
 _ENVIRONMENT.globals.update(
     OUTCOMES=OUTCOMES,
+    outcome_sign=outcome_sign,
     HELD_AT=HELD_AT,
     LEVELS=LEVELS,
     level_sign=level_sign,

@@ -27,6 +27,7 @@ from reports.words import (
     kills,
     level_sign,
     of_limit,
+    outcome_sign,
     peak_share,
     place,
     report_path,
@@ -145,7 +146,7 @@ def _name(summary: Summary, candidate: bool, width: int) -> Text:
 
 
 def _outcome(summary: Summary) -> Text:
-    sign = OUTCOMES[summary.outcome]
+    sign = outcome_sign(summary)
     return Text(f"{sign.symbol} {sign.word}", style=_STYLES[sign.tone])
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from urllib.parse import quote
 
+from profiling.judging.findings import STUCK_AT_LIMIT
 from profiling.judging.report import AnalysedRun, Report
 from profiling.units import format_bytes
 from profiling.values import Claim, Finding, Frame, HeldMemory, Outcome, Profile, Summary, Verdict
@@ -53,12 +54,22 @@ _STATUSES: dict[str, Sign] = {
 }
 
 
+def outcome_sign(summary: Summary) -> Sign:
+    """How a run ended, in a word. One that ran to the end and still failed is not shown as good."""
+    sign = OUTCOMES[summary.outcome]
+    failing = [finding for finding in summary.findings if finding.level == "fail"]
+    if summary.outcome is not Outcome.COMPLETED or not failing:
+        return sign
+    hung = any(finding.id == STUCK_AT_LIMIT for finding in failing)
+    return Sign("hung at the limit" if hung else "completed, but failing", "✗", BAD)
+
+
 def verdict_sign(report: Report) -> Sign:
     """The claim in a word with the sign of its status; one run alone has its outcome for a word."""
     verdict: Verdict = report.verdict
     status = _STATUSES.get(verdict.status, _STATUSES["inconclusive"])
     if len(report.runs) == 1 and verdict.claim is Claim.INCONCLUSIVE:
-        word = OUTCOMES[report.runs[0].summary.outcome].word
+        word = outcome_sign(report.runs[0].summary).word
     else:
         word = _CLAIMS[verdict.claim]
     return Sign(word, status.symbol, status.tone)

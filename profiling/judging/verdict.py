@@ -119,8 +119,8 @@ def _sentence(claim: Claim, mine: list[AnalysedRun], shown: list[AnalysedRun], o
     limit, load = format_bytes(first.summary.memory_limit_bytes), f"{first.result.load.peak_users} users"
     if claim is Claim.PROVED:
         return (
-            f"Proved: under {load}, {other_name} is OOM-killed at {limit} ({_kill_words(other.summary)}{_stuck_too(shown)});"
-            f" {name} survives: {_survival(first.summary)}."
+            f"Proved: under {load} at {limit}, {other_name} is OOM-killed ({_kill_words(other.summary)}{_stuck_too(shown)});"
+            f" {name} survives ({_survival(first.summary)})."
         )
     if claim is Claim.BASELINE_SURVIVED:
         return (

@@ -12,7 +12,7 @@ from reports.plots.layout import Mark, MemoryScale, dodge, finite_max, group
 from reports.plots.panel import Panel
 from reports.plots.resample import thin
 from reports.plots.theme import curves
-from reports.words import OUTCOMES, kills, shorten
+from reports.words import kills, outcome_sign, shorten
 
 _STRIP = 18
 """Height of the line above the panel in which readiness and load are named."""
@@ -53,7 +53,7 @@ def is_empty(run: AnalysedRun) -> bool:
 def _head(panel: Panel, run: AnalysedRun) -> None:
     """The run's name, and under it its outcome with what fits of its figures."""
     summary, y = run.summary, panel.height + _STRIP
-    sign = OUTCOMES[summary.outcome]
+    sign = outcome_sign(summary)
     room = int(panel.width / panel.width_of("x", panel.font + 2))
     panel.write(0, y + 22, shorten(summary.name, room), colour=panel.theme.text, size=panel.font + 2, bold=True)
     facts = [f"{sign.symbol} {sign.word}"]

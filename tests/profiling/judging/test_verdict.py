@@ -127,7 +127,7 @@ def test_proved_is_a_killed_baseline_and_a_candidate_that_answered_everything() 
     verdict = compare(killed(), holds())
     assert (verdict.claim, verdict.status) == (Claim.PROVED, "pass")
     assert (
-        "per-request is OOM-killed at 512 MiB (3 kernel-counted kills, 5 of 50 requests answered)" in verdict.sentence
+        "at 512 MiB, per-request is OOM-killed (3 kernel-counted kills, 5 of 50 requests answered)" in verdict.sentence
     )
     assert "singleton survives: 0 kills, all 200 requests answered" in verdict.sentence
 

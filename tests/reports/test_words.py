@@ -1,0 +1,24 @@
+"""The words for how a run ended."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from profiling.judging.findings import STUCK_AT_LIMIT
+from profiling.values import Finding
+from reports.words import BAD, GOOD, outcome_sign
+from tests.reports.factory import singleton
+
+
+def test_a_run_that_ended_well_is_shown_as_good() -> None:
+    assert (outcome_sign(singleton().summary).word, outcome_sign(singleton().summary).tone) == ("completed", GOOD)
+
+
+def test_a_run_that_ran_to_its_end_and_failed_is_not() -> None:
+    failing = replace(singleton().summary, findings=(Finding(id="growth", level="fail", message="it leaks"),))
+    assert (outcome_sign(failing).word, outcome_sign(failing).tone) == ("completed, but failing", BAD)
+
+
+def test_a_run_that_hung_at_the_limit_says_so() -> None:
+    hung = replace(singleton().summary, findings=(Finding(id=STUCK_AT_LIMIT, level="fail", message="stuck"),))
+    assert outcome_sign(hung).word == "hung at the limit"
