@@ -129,7 +129,7 @@ def test_proved_is_a_killed_baseline_and_a_candidate_that_answered_everything() 
     assert (
         "at 512 MiB, per-request is OOM-killed (3 kernel-counted kills, 5 of 50 requests answered)" in verdict.sentence
     )
-    assert "singleton survives: 0 kills, all 200 requests answered" in verdict.sentence
+    assert "singleton survives (0 kills, all 200 requests answered" in verdict.sentence
 
 
 def test_every_run_has_its_line_of_evidence() -> None:
