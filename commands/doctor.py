@@ -156,7 +156,7 @@ def _packages() -> list[Check]:
     for module, what, mend in (
         ("memray", "memray passes", "pip install memray"),
         ("locust", "load", "pip install locust"),
-        ("torch", "the reference backend", "make setup, or pip install 'oomproof[backend]'"),
+        ("torch", "reference backend", "make setup, or pip install 'oomproof[backend]'"),
     ):
         if importlib.util.find_spec(module) is None:
             status = "fail" if module == "locust" else "warn"

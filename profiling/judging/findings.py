@@ -245,7 +245,7 @@ def _trust(run: AnalysedRun, stored: StoredRun) -> list[Finding]:
                 hint="a peak between two samples was missed; the unreclaimable peak may be higher than shown, too",
             )
         )
-    if result.page_cache is not PageCache.COLD:
+    if result.page_cache is not PageCache.COLD and result.capture is None:
         found.append(
             Finding(
                 id="page-cache",
