@@ -82,7 +82,6 @@ class BudgetTable(_Table, kw_only=True, frozen=True):
     max_p95: Seconds | None = None
     max_failures: Fraction = Fraction(0)
     max_growth: GrowthRate = GrowthRate(1024)
-    tolerance: Fraction = Fraction(0.01)
 
 
 class ConfigFile(_Table, kw_only=True, frozen=True):
@@ -195,7 +194,6 @@ def _meaning(file: ConfigFile, base: Path) -> Config:
             max_p95_ms=None if file.budget.max_p95 is None else float(file.budget.max_p95) * 1000,
             max_failures=float(file.budget.max_failures),
             max_growth_bytes_per_request=float(file.budget.max_growth),
-            tolerance=float(file.budget.tolerance),
         ),
         memory_bytes=_plain(int, file.target.memory),
         cpus=file.target.cpus,

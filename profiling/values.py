@@ -99,7 +99,6 @@ class Budget(Value, frozen=True, kw_only=True):
     max_p95_ms: float | None = None
     max_failures: float = 0.0
     max_growth_bytes_per_request: float = 1024.0
-    tolerance: float = 0.01
 
 
 class Phase(Value, frozen=True, kw_only=True):

@@ -78,7 +78,6 @@ def test_every_key_reaches_its_value(tmp_path: Path) -> None:
         max_p95 = "2s"
         max_failures = "1%"
         max_growth = "2KiB/request"
-        tolerance = "3%"
         """,
     )
     target, request = said.target, said.target.request
@@ -97,7 +96,6 @@ def test_every_key_reaches_its_value(tmp_path: Path) -> None:
         max_p95_ms=2000.0,
         max_failures=0.01,
         max_growth_bytes_per_request=2048.0,
-        tolerance=0.03,
     )
 
 
