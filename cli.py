@@ -6,13 +6,14 @@ import importlib
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
 
 from profiling.errors import ExitCode, OomproofError
 from profiling.measuring.environment import tool_version
-from profiling.measuring.interrupts import interruptible
+from profiling.measuring.interrupts import ignore_further, interruptible
 
 _COMMANDS = {
     "compare": "Run variants under the same limit and load; say which survive.",
@@ -69,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in words
     try:
         with interruptible():
+            if command and words[:1] not in (["profile"], ["compare"], ["serve"]):
+                raise click.UsageError(f"{' '.join(words[:1])} takes no command after --")
             return int(oomproof(words, standalone_mode=False, obj=tuple(command)) or 0)
     except click.exceptions.Exit as ended:
         return ended.exit_code
@@ -76,12 +79,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         usage = error.ctx.command_path if error.ctx else "oomproof"
         return _failed("usage", error.format_message(), f"see: {usage} --help", ExitCode.USAGE, as_json)
     except OomproofError as error:
+        if error.exit_code is ExitCode.INTERRUPTED:
+            ignore_further()
         return _failed(error.kind, error.message, error.hint, error.exit_code, as_json)
     except (KeyboardInterrupt, click.Abort):
+        ignore_further()
         return _failed("interrupted", "interrupted", "start it again", ExitCode.INTERRUPTED, as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read us has gone; do not fail again at exit
-        return ExitCode.FAILED
+        return ExitCode.CANNOT_RUN
+    except Exception as error:  # a defect of ours must not read as a verdict, which exit status 1 would
+        traceback.print_exc()
+        message = f"a defect of oomproof: {type(error).__name__}: {error}"
+        return _failed("internal", message, "please report it with the lines above", ExitCode.CANNOT_RUN, as_json)
 
 
 def _failed(kind: str, message: str, hint: str, code: ExitCode, as_json: bool) -> int:

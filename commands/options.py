@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from profiling import reference
+from profiling.config import MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES
 from profiling.units import parse_bytes, parse_seconds
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -31,7 +32,7 @@ class _Text(click.ParamType[Any]):
 
 def _memory(text: str) -> int:
     size = parse_bytes(text)
-    if not 1 << 20 <= size < 1 << 62:
+    if not MIN_MEMORY_BYTES <= size < 1 << 62:
         raise ValueError(f"{text!r} is no limit that a service can have; it must be 1MiB or more")
     return size - size % 4096  # the kernel keeps whole pages
 
@@ -44,7 +45,7 @@ def _positive_seconds(text: str) -> float:
 
 
 def _cpus(text: str) -> float:
-    return _number(text, 0.01, 1024)
+    return _number(text, MIN_CPUS, MAX_CPUS)
 
 
 def _rate(text: str) -> float:

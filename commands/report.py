@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import sys
 from pathlib import Path
 
@@ -38,8 +39,8 @@ def report(ctx: click.Context, runs: tuple[Path, ...], csv_only: bool, schema: b
         raise click.UsageError("name at least one run's directory, or --schema")
     page = _page(runs)
     if csv_only:
-        for path in results.write_csv(page):
-            click.echo(path)
+        written = [str(path) for path in results.write_csv(page)]
+        click.echo(json.dumps({"csv": written}, indent=2) if as_json else "\n".join(written))
         return
     results.write_files(page)
     results.show(page, as_json)

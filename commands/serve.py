@@ -45,9 +45,9 @@ def serve(ctx: click.Context, /, lifecycle: str, target: str | None, sandbox: st
     if target not in (None, reference.NAME):
         raise click.UsageError("serve runs the reference backend only")
     job = make_job(target=reference.NAME, command=(), **options)  # type: ignore[arg-type]
+    port = claim_port(job.port) if job.port else free_port()
     with bench.watching() as observer:
         bench.prepare(job.target, observer)
-    port = claim_port(job.port) if job.port else free_port()
     with bench.open_sandbox(sandbox) as opened:
         service = job.target.with_env({"MODEL_LIFECYCLE": lifecycle, "PORT": str(port)}).service
         running = opened.start(

@@ -18,6 +18,10 @@ from profiling.values import Budget, Service, Target, Variant
 
 FILE_NAME = "oomproof.toml"
 Number = TypeVar("Number", int, float)
+MIN_MEMORY_BYTES = 1 << 20
+MIN_CPUS, MAX_CPUS = 0.01, 1024.0
+"""The kernel takes no quota under 1 ms in 100 ms."""
+_WITHOUT_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
 
 
 class ByteSize(int):
@@ -161,6 +165,7 @@ def _decode(kind: type, value: Any) -> Any:
 def _meaning(file: ConfigFile, base: Path) -> Config:
     directory = (base / file.target.directory).resolve()
     request = file.request
+    body = None if request.json is msgspec.UNSET else request.json
     template = RequestTemplate(
         method=request.method,
         path=request.path,
@@ -168,7 +173,7 @@ def _meaning(file: ConfigFile, base: Path) -> Config:
         queries=read_queries(base / request.queries) if request.queries else (),
         expect_status=request.expect.status,
         expect_json_schema=request.expect.json_schema,
-        **({} if request.json is msgspec.UNSET else {"json": request.json}),
+        **({} if request.json is msgspec.UNSET and request.method not in _WITHOUT_BODY else {"json": body}),
     )
     service = Service(
         command=tuple(file.target.command),
@@ -177,14 +182,13 @@ def _meaning(file: ConfigFile, base: Path) -> Config:
         ready=file.target.ready,
         startup_timeout_s=float(file.target.startup_timeout),
     )
-    if not service.command:
-        raise ValueError("target.command is empty; write it as a list of words")
+    _check(file)
     return Config(
         target=Target(
-            name=file.target.name or directory.name,
+            name=file.target.name or _slug(directory.name),
             services=(service,),
             request=template,
-            locustfile=str(base / request.locustfile) if request.locustfile else None,
+            locustfile=_locustfile(base, request.locustfile),
             reads=(str(directory),),
         ),
         variants=tuple(Variant(name=name, env=table.env) for name, table in file.variants.items()),
@@ -201,6 +205,52 @@ def _meaning(file: ConfigFile, base: Path) -> Config:
         duration_s=_plain(float, file.load.duration),
         rate=file.load.rate,
     )
+
+
+def _locustfile(base: Path, name: str | None) -> str | None:
+    if name is None:
+        return None
+    if not (base / name).is_file():
+        raise ValueError(f"request.locustfile: there is no file {base / name}")
+    return str(base / name)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^\w .+-]", "-", text)[:80].lstrip(" .+-") or "service"
+
+
+_NAME = re.compile(r"\w[\w .+=,-]{0,79}")
+
+
+def _check(file: ConfigFile) -> None:
+    """What the types do not say. Raises ValueError with the key."""
+    target = file.target
+    if not target.command or not target.command[0]:
+        raise ValueError("target.command is empty; write it as a list of words")
+    if any("\0" in word for word in target.command):
+        raise ValueError("target.command holds a NUL character")
+    if target.name is not None:
+        check_name("target.name", target.name)
+    if target.memory is not None and not MIN_MEMORY_BYTES <= target.memory < 1 << 62:
+        raise ValueError("target.memory is no limit that a service can have; it must be 1MiB or more")
+    if target.cpus is not None and not MIN_CPUS <= target.cpus <= MAX_CPUS:
+        raise ValueError(f"target.cpus is {target.cpus!r}; it must be between {MIN_CPUS:g} and {MAX_CPUS:g}")
+    if not re.fullmatch(r"/[!-~]*", target.ready):
+        raise ValueError(f"target.ready is {target.ready!r}; it must be a path that begins with / and has no blanks")
+    environments = {"target.env": target.env}
+    for name, variant in file.variants.items():
+        check_name("variants", name)
+        environments[f"variants.{name}.env"] = variant.env
+    for place, env in environments.items():
+        for key, value in env.items():
+            if not key or "=" in key or "\0" in key + value:
+                raise ValueError(f"{place}: {key!r} = {value!r} cannot be an environment variable")
+
+
+def check_name(place: str, name: str) -> None:
+    """Raises ValueError unless `name` can be part of a directory's name."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{place}: {name!r} is no name; use up to 80 letters, digits, blanks and . _ + - = ,")
 
 
 def _plain(kind: type[Number], value: Number | None) -> Number | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from loadtests.plan import LoadPlan, RequestTemplate
 from profiling.measuring.events import Event
 from profiling.measuring.measure import RunPlan
+from profiling.measuring.sandboxes import tree
 from profiling.measuring.sandboxes.placement import find_placement
 from profiling.values import Limits, Service, Target
 
@@ -40,9 +41,11 @@ def plan(service: Target, *, memory_mib: int = 128, users: int = 2, duration_s: 
 
 
 def our_cgroups() -> list[Path]:
-    """Cgroups that bear our name, of living owners and dead."""
+    """Cgroups that bear our name and belong to this process or to a dead one: other living tools may work beside us."""
     parents = {Path(path) for path in find_placement().parents.values()}
-    return [entry for parent in parents for entry in parent.iterdir() if entry.name.startswith("oomproof-")]
+    found = [entry for parent in parents for entry in parent.iterdir() if entry.name.startswith("oomproof-")]
+    mine = tree.owned_name("x").rpartition("-")[0]
+    return [entry for entry in found if entry.name.startswith(mine) or tree.is_orphan(entry.name)]
 
 
 class Recorder:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -113,6 +115,26 @@ def test_a_bad_unit_in_the_config_file_is_named_with_its_key(config: Path) -> No
     assert_two_lines(run("compare", "--target", str(config)), 2, "target.memory", "128 apples")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[variants.greedy]", '[variants."../../escaped"]', "variants"),
+        ('memory = "128MiB"', 'memory = "128MiB"\ncpus = inf', "target.cpus"),
+        ('memory = "128MiB"', 'memory = "1KiB"', "target.memory"),
+        ('ready = "/"', 'ready = "/\\r\\nX: y"', "target.ready"),
+        ("env = { BALLAST_MIB", 'env = { "A=B" = "x", BALLAST_MIB', "variants.greedy.env"),
+        ("[request.expect]", '[request]\nlocustfile = "none.py"\n[request.expect]', "request.locustfile"),
+    ],
+)
+def test_a_value_of_the_config_file_that_cannot_be_is_exit_2_before_anything_is_made(
+    config: Path, tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert old in CONFIG
+    config.write_text(CONFIG.replace(old, new))
+    assert_two_lines(run("compare", "--target", str(config), "--out", str(tmp_path / "runs")), 2, said)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_taken_port_is_exit_4(config: Path, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -205,6 +227,36 @@ def test_compare_of_a_service_of_ones_own_end_to_end(config: Path, tmp_path: Pat
     assert json.loads(again.stdout) == document, "made again from disk, nothing measured anew"
     both = run("report", greedy["run_dir"], modest["run_dir"], "--json")
     assert json.loads(both.stdout)["claim"] == "proved"
+
+
+@pytest.mark.parametrize(
+    "phase", ["greedy: starting", "modest: under load", "modest (memray pass): under load", "writing the report"]
+)
+def test_ctrl_c_twice_ends_a_comparison_with_130_and_what_there_is_can_be_seen(
+    config: Path, tmp_path: Path, phase: str
+) -> None:
+    before = our_cgroups()
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "cli.py"), "compare", "--target", str(config), "--out", str(tmp_path / "runs")],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith(phase):
+            break
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.05)
+    rest = process.stderr.read()
+    assert process.wait(timeout=60) == 130, rest
+    assert "Traceback" not in rest
+    directory = next((tmp_path / "runs").iterdir())
+    assert json.loads((directory / "experiment.json").read_text())["interrupted"]
+    assert str(directory) in rest
+    assert run("report", str(directory)).returncode in (0, 1, 3)
+    assert our_cgroups() == before
 
 
 def test_profile_of_a_command_names_the_line_that_holds_the_memory(tmp_path: Path) -> None:

@@ -67,7 +67,9 @@ def test_the_default_comparison_is_proved(tmp_path: Path) -> None:
     assert singleton["oom_kills"] == singleton["failures"] == singleton["restarts"] == 0
     assert singleton["availability"] == 1.0
     # The page cache may be warm: this test's own process can have torch mapped.
-    assert not [finding for finding in singleton["findings"] if finding["level"] != "info"], "flat, with headroom over 10 %"
+    assert not [finding for finding in singleton["findings"] if finding["level"] != "info"], (
+        "flat, with headroom over 10 %"
+    )
     killed, alive = document["profiles"]
     assert killed["held_at"] == ("kill" if killed["oom_kills"] else "peak")
     assert killed["held"][0]["frame"]["file"] == "backend/encoder.py"

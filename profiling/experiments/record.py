@@ -32,6 +32,8 @@ class Experiment(Value, frozen=True, kw_only=True):
     passes: tuple[str, ...] = ()
     """Directories of the memray passes."""
     profiles: tuple[Profile, ...] = ()
+    interrupted: bool = False
+    """Ended by Ctrl-C or a signal: what is there is whole, but not all that was asked for."""
     elapsed_s: float | None = None
     """Wall time of all of it, up to the rendering of the report."""
 
@@ -39,6 +41,11 @@ class Experiment(Value, frozen=True, kw_only=True):
 def save(directory: Path, experiment: Experiment) -> None:
     """Write `experiment.json`. Raises OutputError."""
     store.write_atomically(directory / FILE_NAME, msgspec.json.format(msgspec.json.encode(experiment), indent=1))
+
+
+def mark_interrupted(directory: Path) -> None:
+    """Note in `experiment.json` that it was ended early. Raises OutputError."""
+    save(directory, msgspec.structs.replace(load(directory), interrupted=True))
 
 
 def load(directory: Path) -> Experiment:
@@ -62,14 +69,15 @@ def load_run(directory: Path, budget: Budget) -> AnalysedRun:
 def report(directory: Path, experiment: Experiment) -> Report:
     """The report of an experiment, from what is on disk. Raises DataError if a run cannot be read or there is none."""
     runs = [load_run(directory / name, experiment.budget) for name in experiment.runs]
-    if not any(run.result.variant == experiment.candidate for run in runs):
-        raise DataError(
-            f"{directory} has no run of {experiment.candidate!r}: the experiment ended before it", "make it again"
-        )
+    if not runs:
+        raise DataError(f"{directory} has no run: the experiment ended before its first", "make it again")
+    candidate = experiment.candidate
+    if not any(run.result.variant == candidate for run in runs):
+        candidate = runs[-1].result.variant  # interrupted before the candidate's turn: what there is can still be seen
     return Report(
         command=experiment.command,
-        verdict=judge_comparison(runs, experiment.candidate),
-        candidate=experiment.candidate,
+        verdict=judge_comparison(runs, candidate),
+        candidate=candidate,
         runs=tuple(runs),
         profiles=experiment.profiles,
         argv=experiment.argv,

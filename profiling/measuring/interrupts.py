@@ -22,6 +22,12 @@ def interruptible() -> Iterator[None]:
         yield
 
 
+def ignore_further() -> None:
+    """From here on they are ignored, to the end of the process: it is ending already, with an exit code of its own."""
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
     """Within, they are ignored: for clean-up, which is bounded in time."""
@@ -37,6 +43,11 @@ def _handling(handler: signal._HANDLER) -> Iterator[None]:
     before = {number: signal.signal(number, handler) for number in _ENDING}
     try:
         yield
+    except KeyboardInterrupt:
+        # Whoever interrupts twice means the same: not even the moment until it is handled may fall to the default.
+        ignore_further()
+        raise
     finally:
-        for number, old in before.items():
-            signal.signal(number, old)
+        if all(signal.getsignal(number) is handler for number in _ENDING):
+            for number, old in before.items():
+                signal.signal(number, old)

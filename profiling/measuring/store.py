@@ -15,12 +15,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtests import requestlog
 from profiling.errors import DataError, OutputError
+from profiling.measuring import samples as samples_module
 from profiling.values import SCHEMA_VERSION, RunResult
 
 RUN_FILE = "run.json"
 SAMPLES_FILE = "samples.bin"
 REQUESTS_FILE = "requests.bin"
+_NEEDED_OF_SAMPLES = frozenset(name for name, _ in samples_module.FIELDS)
+_NEEDED_OF_REQUESTS = frozenset(name for name, _ in requestlog.FIELDS) - {"reserved"}
+_SLACK_NS = 60 * 10**9
+_LONGEST_RUN_NS = 8 * 86_400 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +102,24 @@ def load(directory: Path) -> StoredRun:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is damaged: {error}", "make the run again") from error
     try:
-        return StoredRun(
-            directory=directory.resolve(),
-            result=result,
-            samples=_records(directory / SAMPLES_FILE, result.sample_fields),
-            requests=_records(directory / REQUESTS_FILE, result.request_fields),
-        )
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path} is damaged: its fields are none ({error})", "make the run again") from error
+        samples = _records(directory / SAMPLES_FILE, result.sample_fields)
+        requests = _records(directory / REQUESTS_FILE, result.request_fields)
+        _check(SAMPLES_FILE, samples, _NEEDED_OF_SAMPLES, "t_ns", result.start_ns)
+        _check(REQUESTS_FILE, requests, _NEEDED_OF_REQUESTS, "finished_ns", result.start_ns)
+    except (OSError, TypeError, ValueError) as error:
+        raise DataError(f"the data in {directory} is damaged: {error}", "make the run again") from error
+    return StoredRun(directory=directory.resolve(), result=result, samples=samples, requests=requests)
+
+
+def _check(name: str, records: NDArray[np.void], needed: frozenset[str], time: str, start_ns: int) -> None:
+    """Raises ValueError if fields are missing or times lie outside any run: nobody should judge by noise."""
+    if not len(records):
+        return
+    if missing := needed - set(records.dtype.names or ()):
+        raise ValueError(f"{name} lacks {', '.join(sorted(missing))}")
+    times = records[time]
+    if int(times.min()) < start_ns - _SLACK_NS or int(times.max()) > start_ns + _LONGEST_RUN_NS:
+        raise ValueError(f"{name} holds times that lie outside the run")
 
 
 def _records(path: Path, fields: tuple[tuple[str, str], ...]) -> NDArray[np.void]:

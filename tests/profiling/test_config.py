@@ -125,6 +125,7 @@ def test_no_body_can_be_asked_for_by_a_body_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_locustfile_is_found_beside_the_config_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").touch()
     said = read(tmp_path, TARGET + '[request]\nlocustfile = "mine.py"\n')
     assert said.target.locustfile == str(tmp_path / "mine.py")
 

@@ -208,10 +208,14 @@ def test_no_time_in_runs_gives_no_share(tmp_path: Path) -> None:
     assert record.report(tmp_path, made).beside_share is None
 
 
-def test_an_experiment_that_ended_before_its_candidate_is_a_data_error(tmp_path: Path) -> None:
-    for run_names in ((), ("per-request",)):
-        with pytest.raises(DataError, match="no run of 'singleton'"):
-            record.report(tmp_path, experiment(tmp_path, runs=run_names))
+def test_an_experiment_that_ended_before_its_first_run_is_a_data_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no run"):
+        record.report(tmp_path, experiment(tmp_path, runs=()))
+
+
+def test_an_experiment_that_ended_before_its_candidate_shows_what_there_is_and_proves_nothing(tmp_path: Path) -> None:
+    shown = record.report(tmp_path, experiment(tmp_path, runs=("per-request",)))
+    assert (shown.candidate, shown.verdict.claim) == ("per-request", Claim.INCONCLUSIVE)
 
 
 def test_a_run_or_a_pass_that_is_missing_is_a_data_error(tmp_path: Path) -> None:

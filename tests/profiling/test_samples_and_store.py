@@ -17,8 +17,8 @@ from profiling.measuring import samples, store
 from profiling.values import RunResult
 from tests.profiling.judging import build
 
-ROW = tuple(range(len(samples.FIELDS)))
-REQUEST = RequestRecord(10, 20, 30, 400, 5, 6, 200, RequestOutcome.OK)
+ROW = (build.at(1), *range(1, len(samples.FIELDS)))
+REQUEST = RequestRecord(build.at(3), build.at(4), build.at(5), 400, 5, 6, 200, RequestOutcome.OK)
 
 
 @contextmanager
@@ -61,6 +61,22 @@ def test_a_run_without_data_has_empty_arrays_with_all_fields(tmp_path: Path) -> 
     assert (len(run.samples), len(run.requests)) == (0, 0)
     assert run.samples.dtype.names == tuple(name for name, _ in samples.FIELDS)
     assert run.requests.dtype.names == tuple(name for name, _ in requestlog.FIELDS)
+
+
+@pytest.mark.parametrize("file", [store.SAMPLES_FILE, store.REQUESTS_FILE])
+@pytest.mark.parametrize("data", [bytes(2400), b"\xa5" * 2400])
+def test_noise_instead_of_data_is_a_data_error(tmp_path: Path, file: str, data: bytes) -> None:
+    store.save(tmp_path, build.result())
+    (tmp_path / file).write_bytes(data)
+    with pytest.raises(DataError, match="outside the run"):
+        store.load(tmp_path)
+
+
+def test_data_that_is_a_directory_is_a_data_error(tmp_path: Path) -> None:
+    store.save(tmp_path, build.result())
+    (tmp_path / store.SAMPLES_FILE).mkdir()
+    with pytest.raises(DataError, match="damaged"):
+        store.load(tmp_path)
 
 
 @settings(deadline=None, max_examples=30)
