@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -33,7 +34,7 @@ def serve_local_wheels() -> Iterator[str | None]:
     if not wheels:
         yield None
         return
-    server = _WheelServer(wheels)
+    server = _serve(wheels)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="oomproof-wheels", daemon=True)
     thread.start()
     try:
@@ -86,9 +87,22 @@ def find_wheels(links: Iterable[str]) -> dict[str, Path]:
     return wheels
 
 
+def _serve(wheels: dict[str, Path]) -> _WheelServer:
+    # The same wheels at the same port where it is free: a build argument is part of what a cached layer is found by, so
+    # with a new port every build would install everything again. Below the range that clients' own ports come from.
+    port = 20000 + zlib.crc32("\0".join(sorted(wheels)).encode()) % 10000
+    try:
+        return _WheelServer(wheels, port)
+    except OSError:
+        return _WheelServer(wheels, 0)
+
+
 class _WheelServer(ThreadingHTTPServer):
-    def __init__(self, wheels: dict[str, Path]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    # Newer Pythons would share a port that is taken, and a build would then get half of its answers elsewhere.
+    allow_reuse_port = False
+
+    def __init__(self, wheels: dict[str, Path], port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.wheels = wheels
 
 

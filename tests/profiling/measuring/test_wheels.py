@@ -97,6 +97,16 @@ def test_the_server_is_gone_after_an_error(monkeypatch: pytest.MonkeyPatch, dire
         get(url)
 
 
+def test_the_url_stays_where_it_can(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    monkeypatch.setenv("PIP_FIND_LINKS", directory.as_uri())
+    with serve_local_wheels() as first:
+        pass
+    with serve_local_wheels() as again, serve_local_wheels() as beside:
+        assert again == first
+        assert beside not in (None, again)
+        assert b".whl" in get(str(beside))
+
+
 def test_a_configuration_file_is_read(configure: Configure, directory: Path) -> None:
     configure(f"[install]\nfind-links =\n    https://example.org/wheels\n    {directory.as_uri()}\n")
     with serve_local_wheels() as url:
