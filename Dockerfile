@@ -57,9 +57,10 @@ RUN MODEL_CACHE=/opt/oomproof/model /opt/venv/bin/python -m backend.prepare \
 
 FROM ${PYTHON_IMAGE}
 
-# A user that owns nothing. The base's own pip goes out of sight as well: a service installs nothing.
+# A user that owns nothing. The base's own pip goes out of sight as well: a service installs nothing. (The paths are those of
+# the official image, then those of Debian.)
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin oomproof \
-    && rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/site-packages/pip* /usr/local/lib/python3*/ensurepip \
+    && rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/site-packages/* /usr/local/lib/python3*/ensurepip \
         /usr/lib/python3*/ensurepip /usr/share/python-wheels
 
 # The layer that changes least comes first.
