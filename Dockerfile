@@ -51,7 +51,7 @@ RUN cd /opt/venv/lib/python3*/site-packages \
 # From here on nothing may change /opt/venv, or its layer would be a new one with each change of the code.
 ENV PYTHONDONTWRITEBYTECODE=1
 COPY backend ./backend
-# Fails if the pruning took what the service needs: it imports torch, loads both checkpoints' source and runs the model.
+# Fails if the pruning took what the service needs: it imports torch and transformers, reads the weights and runs the model.
 RUN MODEL_CACHE=/opt/oomproof/model /opt/venv/bin/python -m backend.prepare \
     && /opt/venv/bin/python -m compileall -q backend
 
