@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import docker
 
 from profiling.measuring import page_cache
-from profiling.measuring.readiness import HOST, free_port, is_ready
+from profiling.measuring.readiness import LOOPBACK, free_port, is_ready
 from profiling.measuring.sampler import CgroupReader
 from profiling.measuring.sandboxes.wheels import serve_local_wheels
 from profiling.units import MIB
@@ -118,7 +118,7 @@ def container_of(client: docker.DockerClient, tag: str, port: int) -> Iterator[A
         mem_limit=LIMIT_MIB * MIB,
         memswap_limit=LIMIT_MIB * MIB,
         environment={
-            "HOST": HOST,
+            "HOST": LOOPBACK,
             "PORT": str(port),
             "MODEL_LIFECYCLE": "singleton",
             "MODEL_CHECKPOINT": "pickle",
@@ -138,7 +138,7 @@ def layers_of(container: Any) -> list[str]:
 
 def ask(port: int, queries: list[str]) -> None:
     """POST /chat for each query over one connection. Raises RuntimeError for anything but an answer."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=30)
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
     try:
         for query in queries:
             body = json.dumps({"session_id": "benchmark", "query": query})
@@ -154,7 +154,7 @@ def ask(port: int, queries: list[str]) -> None:
 def wait_until_ready(container: Any, port: int) -> None:
     """Raises RuntimeError, with the container's log, when it ended or takes too long."""
     deadline = time.monotonic() + STARTUP_S
-    while not is_ready(port, "/ready"):
+    while not is_ready(LOOPBACK, port, "/ready"):
         container.reload()
         if container.status != "running" or time.monotonic() > deadline:
             raise RuntimeError(f"not ready ({container.status}):\n{container.logs(tail=20).decode(errors='replace')}")

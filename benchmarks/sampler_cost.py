@@ -48,7 +48,7 @@ def spin() -> None:
 def main() -> None:
     sandbox = CgroupSandbox()
     busy = [multiprocessing.Process(target=spin, daemon=True) for _ in range(os.cpu_count() or 1)]
-    running = sandbox.start(
+    running = sandbox.run(
         [sys.executable, "-S", "-c", BALLAST],
         directory=Path("/"),
         env={},

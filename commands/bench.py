@@ -11,12 +11,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from profiling.errors import NoLimitError, SetupError
+from profiling.errors import SetupError
 from profiling.measuring import store
 from profiling.measuring.events import Observer, PhaseStarted
 from profiling.measuring.sandboxes.base import Sandbox
-from profiling.measuring.sandboxes.cgroup import CgroupSandbox
-from profiling.measuring.sandboxes.placement import enter_scope
 from profiling.values import Target
 from reports.live import make_observer
 
@@ -28,33 +26,18 @@ def new_directory(out: str, command: str) -> Path:
 
 
 @contextlib.contextmanager
-def open_sandbox(name: str) -> Iterator[Sandbox]:
-    """The sandbox called `name`, closed on the way out; `auto` means `cgroup`, the only kind so far.
-
-    Raises NoLimitError where no limit can be enforced; a user without rights is first moved into a systemd scope.
-    """
-    assert name in ("auto", "cgroup")
-    try:
-        sandbox = CgroupSandbox()
-    except NoLimitError:
-        enter_scope([sys.executable, *sys.orig_argv[1:]])
-        raise
-    try:
-        yield sandbox
-    finally:
-        sandbox.close()
-
-
-@contextlib.contextmanager
 def watching() -> Iterator[Observer]:
     """The view of what happens, on stderr."""
     with make_observer(sys.stderr, os.environ) as observer:
         yield observer
 
 
-def prepare(target: Target, observer: Observer) -> None:
-    """Run the target's own set-up; quick when there is nothing to do. Raises SetupError with what it said."""
-    if not target.prepare:
+def prepare(target: Target, sandbox: Sandbox, observer: Observer) -> None:
+    """Run the target's own set-up, which an image has in it; quick when there is nothing to do.
+
+    Raises SetupError with what it said.
+    """
+    if not target.prepare or sandbox.image is not None:
         return
     observer.notify(PhaseStarted(run=target.name, phase="prepare"))
     done = subprocess.run(

@@ -16,6 +16,7 @@ import msgspec
 from commands import bench, results
 from commands.job import Job, choose_variants, make_job
 from commands.options import load_options, output_options, target_options
+from commands.sandbox import open_sandbox
 from loadtests.plan import Stage
 from profiling.errors import InterruptedRunError
 from profiling.experiments import record
@@ -84,8 +85,8 @@ def compare(
     )
     record.save(directory, experiment)
     try:
-        with bench.watching() as observer, bench.open_sandbox(sandbox) as opened:
-            bench.prepare(job.target, observer)
+        with bench.watching() as observer, open_sandbox(sandbox, job.target, observer) as opened:
+            bench.prepare(job.target, opened, observer)
             policy = Compare([variant.name for variant in chosen], repeats=repeats, profile=profile)
             observer.notify(
                 ExperimentStarted(

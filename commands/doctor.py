@@ -89,7 +89,7 @@ def _limits() -> list[Check]:
 def _try_a_kill(placement: Placement, timeout_s: float = 10.0) -> int:
     """Start something that takes more than its limit; answers with the kernel's count."""
     with contextlib.closing(CgroupSandbox(placement)) as sandbox:
-        running = sandbox.start(
+        running = sandbox.run(
             [sys.executable, "-S", "-c", "held = bytearray(1 << 28)"],
             directory=Path("/"),
             env={},

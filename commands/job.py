@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -14,8 +13,6 @@ import msgspec
 from loadtests.plan import LoadPlan
 from profiling import config, reference
 from profiling.errors import ConfigError
-from profiling.measuring.capture.command import CannotTrackError, python_program
-from profiling.measuring.page_cache import interpreter_files
 from profiling.values import Budget, Limits, Target, Variant
 
 _DEFAULT_USERS = 8
@@ -47,6 +44,7 @@ def make_job(
     memory: int | None,
     cpus: float | None,
     port: int | None,
+    build_arg: Sequence[tuple[str, str]] = (),
     users: int | None = None,
     duration: float | None = None,
     rate: float | None = None,
@@ -71,13 +69,25 @@ def make_job(
     if memory_bytes is None:
         raise ConfigError("no memory limit is given", "say --memory 512MiB, or set target.memory in the config file")
     return Job(
-        target=_with_interpreter_files(said.target),
+        target=_with_build_args(said.target, build_arg),
         limits=Limits(memory_bytes=memory_bytes - memory_bytes % 4096, cpus=_first(cpus, said.cpus)),
         load=_load(_first(users, said.users), _first(duration, said.duration_s), _first(rate, said.rate)),
         variants=said.variants,
         budget=said.budget,
         port=port,
     )
+
+
+def _with_build_args(target: Target, arguments: Sequence[tuple[str, str]]) -> Target:
+    """The target with `--build-arg`s over its own. Raises ConfigError where nothing is built."""
+    image = target.service.image
+    if not arguments:
+        return target
+    if image is None or image.build is None:
+        raise ConfigError("--build-arg: the target is not built from a Dockerfile", "leave it out")
+    build = msgspec.structs.replace(image.build, args={**image.build.args, **dict(arguments)})
+    service = msgspec.structs.replace(target.service, image=msgspec.structs.replace(image, build=build))
+    return msgspec.structs.replace(target, services=(service,))
 
 
 def _first(said: Said | None, otherwise: Said) -> Said:
@@ -111,16 +121,6 @@ def _config(target: str | None, command: Sequence[str]) -> config.Config | None:
         return config.read(Path(target))
     found = config.find(Path.cwd())
     return config.read(found) if found else None
-
-
-def _with_interpreter_files(target: Target) -> Target:
-    """What the service's interpreter reads is dropped from the page cache as well."""
-    service = target.service
-    try:
-        program = python_program(service.command, {**os.environ, **service.env}, service.directory)
-    except CannotTrackError:
-        return target
-    return msgspec.structs.replace(target, reads=(*target.reads, *interpreter_files(program.interpreter)))
 
 
 def choose_variants(job: Job, names: Sequence[str]) -> tuple[Variant, ...]:

@@ -44,6 +44,13 @@ def _positive_seconds(text: str) -> float:
     return seconds
 
 
+def _build_arg(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise ValueError(f"{text!r} is no argument; write it like PYTHON_IMAGE=python:3.12-slim")
+    return name, value
+
+
 def _cpus(text: str) -> float:
     return _number(text, MIN_CPUS, MAX_CPUS)
 
@@ -90,10 +97,18 @@ def target_options(function: Decorated) -> Decorated:
         ),
         click.option(
             "--sandbox",
-            type=click.Choice(["auto", "cgroup"]),
+            type=click.Choice(["auto", "cgroup", "docker", "podman"]),
             default="auto",
             show_default=True,
-            help="What enforces the limits.",
+            help="What enforces the limits. auto: a container where the target has an image and an engine answers"
+            " (reference: and its image is built), else a cgroup of this machine.",
+        ),
+        click.option(
+            "--build-arg",
+            type=_Text("argument", _build_arg),
+            multiple=True,
+            metavar="K=V",
+            help="An argument for the Dockerfile, over the config file's; can be given several times.",
         ),
     )
 

@@ -14,6 +14,7 @@ import msgspec
 from commands import bench, results
 from commands.job import choose_variants, make_job
 from commands.options import load_options, output_options, target_options
+from commands.sandbox import open_sandbox
 from profiling.errors import CannotRunError
 from profiling.experiments import record
 from profiling.experiments.record import Experiment
@@ -57,8 +58,8 @@ def profile(
     chosen = choose_variants(job, (variant,) if variant else ())[0]
     started = time.monotonic()
     directory = bench.new_directory(out, "profile")
-    with bench.watching() as observer, bench.open_sandbox(sandbox) as opened:
-        bench.prepare(job.target, observer)
+    with bench.watching() as observer, open_sandbox(sandbox, job.target, observer) as opened:
+        bench.prepare(job.target, opened, observer)
         plan = RunPlan(
             name=chosen.name,
             target=job.target.with_env(chosen.env),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import time
 from pathlib import Path
 
@@ -11,11 +11,12 @@ import click
 from commands import bench
 from commands.job import Job, make_job
 from commands.options import target_options
+from commands.sandbox import open_sandbox
 from profiling import reference
 from profiling.errors import CannotRunError, ExitCode
 from profiling.measuring.interrupts import uninterrupted
-from profiling.measuring.readiness import HOST, claim_port, free_port, is_ready
-from profiling.measuring.sandboxes.base import Running
+from profiling.measuring.readiness import claim_port, free_port, is_ready
+from profiling.measuring.sandboxes.base import Launch, Running
 from profiling.units import format_bytes
 
 _POLL_S = 0.1
@@ -46,19 +47,17 @@ def serve(ctx: click.Context, /, lifecycle: str, target: str | None, sandbox: st
         raise click.UsageError("serve runs the reference backend only")
     job = make_job(target=reference.NAME, command=(), **options)  # type: ignore[arg-type]
     port = claim_port(job.port) if job.port else free_port()
-    with bench.watching() as observer:
-        bench.prepare(job.target, observer)
-    with bench.open_sandbox(sandbox) as opened:
-        service = job.target.with_env({"MODEL_LIFECYCLE": lifecycle, "PORT": str(port)}).service
+    with contextlib.ExitStack() as stack:
+        with bench.watching() as observer:
+            opened = stack.enter_context(open_sandbox(sandbox, job.target, observer))
+            bench.prepare(job.target, opened, observer)
+        click.echo(f"oomproof: {opened.name}: {opened.reason}", err=True)
+        service = job.target.with_env({"MODEL_LIFECYCLE": lifecycle}).service
         running = opened.start(
-            service.command,
-            directory=Path(service.directory),
-            env={**os.environ, **service.env},
-            limits=job.limits,
-            log=None,
+            Launch(service=service, limits=job.limits, port=port, directory=str(Path.cwd()), log=None)
         )
         try:
-            code = _watch(running, job, port)
+            code = _watch(running, job, opened.host, port)
         finally:
             with uninterrupted():
                 running.stop(_GRACE_S)
@@ -68,16 +67,16 @@ def serve(ctx: click.Context, /, lifecycle: str, target: str | None, sandbox: st
     ctx.exit(code)
 
 
-def _watch(running: Running, job: Job, port: int) -> ExitCode:
+def _watch(running: Running, job: Job, host: str, port: int) -> ExitCode:
     """Report readiness and kills until the service ends by itself."""
     service, limit = job.target.service, format_bytes(job.limits.memory_bytes)
     click.echo(f"oomproof: starting under {limit}; Ctrl-C ends it", err=True)
     ready, kills, deadline = False, 0, time.monotonic() + service.startup_timeout_s
     while (status := running.exit_status()) is None:
         if not ready:
-            ready = is_ready(port, service.ready)
+            ready = is_ready(host, port, service.ready)
             if ready:
-                click.echo(f"oomproof: ready at http://{HOST}:{port}", err=True)
+                click.echo(f"oomproof: ready at http://{host}:{port}", err=True)
             elif time.monotonic() > deadline:
                 raise CannotRunError(f"not ready within {service.startup_timeout_s:g} s", "see its output above")
         counted = running.counters().oom_kills

@@ -14,7 +14,7 @@ import msgspec
 from loadtests.plan import RequestTemplate, read_queries
 from profiling.errors import ConfigError
 from profiling.units import parse_bytes, parse_fraction, parse_seconds
-from profiling.values import Budget, Service, Target, Variant
+from profiling.values import Budget, Build, Image, Service, Target, Variant
 
 FILE_NAME = "oomproof.toml"
 Number = TypeVar("Number", int, float)
@@ -45,7 +45,10 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TargetTable(_Table, kw_only=True, frozen=True):
-    command: list[str]
+    command: list[str] = []
+    image: str | None = None
+    dockerfile: str | None = None
+    build_args: dict[str, str] = {}
     name: str | None = None
     directory: str = "."
     ready: str = "/health"
@@ -175,8 +178,11 @@ def _meaning(file: ConfigFile, base: Path) -> Config:
         expect_json_schema=request.expect.json_schema,
         **({} if request.json is msgspec.UNSET and request.method not in _WITHOUT_BODY else {"json": body}),
     )
+    name = file.target.name or _slug(directory.name)
+    image = _image(file.target, base, name)
     service = Service(
-        command=tuple(file.target.command),
+        command=() if image else tuple(file.target.command),
+        image=image,
         directory=str(directory),
         env=file.target.env,
         ready=file.target.ready,
@@ -185,7 +191,7 @@ def _meaning(file: ConfigFile, base: Path) -> Config:
     _check(file)
     return Config(
         target=Target(
-            name=file.target.name or _slug(directory.name),
+            name=name,
             services=(service,),
             request=template,
             locustfile=_locustfile(base, request.locustfile),
@@ -207,6 +213,21 @@ def _meaning(file: ConfigFile, base: Path) -> Config:
     )
 
 
+def _image(target: TargetTable, base: Path, name: str) -> Image | None:
+    """The container image that the table means; None where the command is for this machine."""
+    command = tuple(target.command)
+    if target.image is not None:
+        return Image(name=target.image, command=command)
+    if target.dockerfile is None:
+        return None
+    dockerfile = (base / target.dockerfile).resolve()
+    if not dockerfile.is_file():
+        raise ValueError(f"target.dockerfile: there is no file {dockerfile}")
+    build = Build(context=str((base / target.directory).resolve()), dockerfile=str(dockerfile), args=target.build_args)
+    tag = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "service"
+    return Image(name=f"oomproof/{tag}", build=build, command=command)
+
+
 def _locustfile(base: Path, name: str | None) -> str | None:
     if name is None:
         return None
@@ -219,14 +240,14 @@ def _slug(text: str) -> str:
     return re.sub(r"[^\w .+-]", "-", text)[:80].lstrip(" .+-") or "service"
 
 
+_IMAGE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:/@-]{0,254}")
 _NAME = re.compile(r"\w[\w .+=,-]{0,79}")
 
 
 def _check(file: ConfigFile) -> None:
     """What the types do not say. Raises ValueError with the key."""
     target = file.target
-    if not target.command or not target.command[0]:
-        raise ValueError("target.command is empty; write it as a list of words")
+    _check_what_runs(target)
     if any("\0" in word for word in target.command):
         raise ValueError("target.command holds a NUL character")
     if target.name is not None:
@@ -245,6 +266,20 @@ def _check(file: ConfigFile) -> None:
         for key, value in env.items():
             if not key or "=" in key or "\0" in key + value:
                 raise ValueError(f"{place}: {key!r} = {value!r} cannot be an environment variable")
+
+
+def _check_what_runs(target: TargetTable) -> None:
+    """Raises ValueError unless it is a command, an image or a Dockerfile."""
+    if target.image is not None and target.dockerfile is not None:
+        raise ValueError("target.image and target.dockerfile are both given; keep the one that is deployed")
+    if target.image is not None and not _IMAGE.fullmatch(target.image):
+        raise ValueError(f"target.image is {target.image!r}; write it like registry.example/team/api:1.2")
+    if target.build_args and target.dockerfile is None:
+        raise ValueError("target.build_args are for a build; name the file with target.dockerfile")
+    if not target.command and target.image is None and target.dockerfile is None:
+        raise ValueError("target names nothing to run; give it a command, an image or a dockerfile")
+    if target.command and not target.command[0]:
+        raise ValueError("target.command begins with an empty word")
 
 
 def check_name(place: str, name: str) -> None:

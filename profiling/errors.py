@@ -7,6 +7,8 @@
      |   +- PortTakenError       the port that was asked for is in use
      |   +- CommandNotFoundError the target's command does not exist
      |   +- OutputError          a place to write to is not writable, or the disk is full
+     |   +- EngineError          no container engine answers, or it failed
+     |   +- ImageError           a container image cannot be had: not built, not pulled
      |   +- SetupError           something the target needs (a model, a package) is missing
      |   +- LoadFailedError      the load generator could not be started
      |   +- SamplerError         the sampler died: the memory curve has a hole
@@ -68,6 +70,14 @@ class CommandNotFoundError(CannotRunError):
 
 class OutputError(CannotRunError):
     kind = "output"
+
+
+class EngineError(CannotRunError):
+    kind = "engine"
+
+
+class ImageError(CannotRunError):
+    kind = "image"
 
 
 class SetupError(CannotRunError):

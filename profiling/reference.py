@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 from loadtests.plan import RequestTemplate
-from profiling.values import Service, Target, Variant
+from profiling.values import Build, Image, Service, Target, Variant
 
 NAME = "reference"
+IMAGE_NAME = "oomproof/reference"
 CHECKPOINTS = ("pickle", "safetensors")
 LIFECYCLES = ("per-request", "singleton", "lazy")
 DEFAULT_MEMORY_BYTES = 512 * 2**20
@@ -21,6 +22,13 @@ _CONTRACT = {
 }
 
 
+def image() -> Image:
+    """The backend's container image, built from the Dockerfile where this is a checkout."""
+    dockerfile = _ROOT / "Dockerfile"
+    build = Build(context=str(_ROOT), dockerfile=str(dockerfile)) if dockerfile.is_file() else None
+    return Image(name=IMAGE_NAME, build=build)
+
+
 def target(checkpoint: str) -> Target:
     """The reference backend with one of CHECKPOINTS, under this interpreter, in the default lifecycle."""
     return Target(
@@ -29,6 +37,7 @@ def target(checkpoint: str) -> Target:
             Service(
                 command=(sys.executable, "-m", "gunicorn", "-c", "backend/gunicorn.conf.py"),
                 directory=str(_ROOT),
+                image=image(),
                 # Bytecode is written at set-up, not by whichever variant happens to run first.
                 env={"MODEL_CHECKPOINT": checkpoint, "PYTHONDONTWRITEBYTECODE": "1"},
                 ready="/ready",

@@ -44,12 +44,35 @@ class Limits(Value, frozen=True, kw_only=True):
     pids: int | None = None
 
 
+class Build(Value, frozen=True, kw_only=True):
+    """How a container image is made: what `docker build` is told."""
+
+    context: str
+    """Absolute path of the directory that the build may read."""
+    dockerfile: str
+    """Absolute path, inside the context or not."""
+    args: dict[str, str] = {}
+
+
+class Image(Value, frozen=True, kw_only=True):
+    """A container image that a service can run in."""
+
+    name: str
+    build: Build | None = None
+    """None: it is there, or can be pulled."""
+    command: tuple[str, ...] = ()
+    """The whole command line, in place of the image's ENTRYPOINT and CMD; empty: the image's own."""
+
+
 class Service(Value, frozen=True, kw_only=True):
     """One process tree under one limit. `{host}` and `{port}` in the command are filled in at the start."""
 
-    command: tuple[str, ...]
+    command: tuple[str, ...] = ()
+    """For a process of this machine; empty: it runs in a container only."""
     directory: str
-    """Absolute path of the working directory."""
+    """Absolute path of the working directory, for a process of this machine."""
+    image: Image | None = None
+    """For a container; None: it runs as a process of this machine only."""
     name: str = "service"
     env: dict[str, str] = {}
     ready: str = "/health"
@@ -123,6 +146,10 @@ class Environment(Value, frozen=True, kw_only=True):
     swap: str
     """What was in force: `off (limit)`, `off (machine has none)`, ..."""
     packages: dict[str, str] = {}
+    engine: str | None = None
+    """The container engine with its version; None without one."""
+    image: str | None = None
+    """The container image's name and id; None without one."""
 
 
 class RunResult(Value, frozen=True, kw_only=True):

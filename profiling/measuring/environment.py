@@ -8,6 +8,7 @@ import platform
 from collections.abc import Iterable
 from importlib import metadata
 
+from profiling.measuring.sandboxes.base import Sandbox
 from profiling.values import Environment
 
 
@@ -19,8 +20,8 @@ def tool_version() -> str:
         return "unknown"
 
 
-def describe(sandbox_reason: str, swap: str, packages: Iterable[str]) -> Environment:
-    """This machine, and the versions of those of `packages` that are installed beside the tool."""
+def describe(sandbox: Sandbox, packages: Iterable[str]) -> Environment:
+    """This machine, the sandbox, and the versions of those of `packages` that are installed beside the tool."""
     versions = {}
     for package in packages:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -32,7 +33,9 @@ def describe(sandbox_reason: str, swap: str, packages: Iterable[str]) -> Environ
         machine=platform.machine(),
         cpu_count=len(os.sched_getaffinity(0)),
         memory_total_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        sandbox_reason=sandbox_reason,
-        swap=swap,
+        sandbox_reason=sandbox.reason,
+        swap=sandbox.swap,
         packages=versions,
+        engine=sandbox.engine,
+        image=sandbox.image,
     )

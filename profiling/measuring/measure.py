@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +15,8 @@ from profiling.errors import InterruptedRunError, LoadFailedError, OomproofError
 from profiling.measuring import environment, page_cache, samples, store
 from profiling.measuring.events import Observer, PhaseStarted, RunFinished, RunStarted, Tick
 from profiling.measuring.interrupts import uninterrupted
-from profiling.measuring.readiness import HOST, claim_port, free_port, is_ready
-from profiling.measuring.sampler import SamplerProcess
-from profiling.measuring.sandboxes.base import Counters, Running, Sandbox
+from profiling.measuring.readiness import claim_port, free_port, is_ready
+from profiling.measuring.sandboxes.base import Counters, Launch, Running, Sampling, Sandbox
 from profiling.measuring.watch import Watch
 from profiling.values import Limits, Outcome, PageCache, Phase, RunResult, Target, Value
 
@@ -121,16 +119,12 @@ class _Run:
             cleanup.callback(load.kill)
             with self._in_phase("drop-caches"):
                 if plan.cold:
-                    self.page_cache = page_cache.drop(plan.target.reads)
+                    reads = self.sandbox.reads(plan.target)
+                    self.page_cache = PageCache.UNKNOWN if reads is None else page_cache.drop(reads)
             self.start_ns = time.monotonic_ns()
             service = self._start_service(port)
             cleanup.callback(self._end, service)
-            sampler = SamplerProcess(
-                service.source.version,
-                service.source.directory,
-                self.directory / store.SAMPLES_FILE,
-                plan.sampler_hz,
-            )
+            sampler = service.sample(self.directory / store.SAMPLES_FILE, plan.sampler_hz)
             cleanup.callback(self._end_sampler, sampler)
             with self._in_phase("start"):
                 ready = self._wait_until_ready(service, port)
@@ -146,7 +140,7 @@ class _Run:
         target = self.plan.target
         work = self.directory / "load"
         return LoadProcess.start(
-            f"http://{HOST}:{port}",
+            f"http://{self.sandbox.host}:{port}",
             self.plan.load,
             target.request,
             self.directory / store.REQUESTS_FILE,
@@ -156,23 +150,21 @@ class _Run:
         )
 
     def _start_service(self, port: int) -> Running:
-        service = self.plan.target.service
-        fill = {"host": HOST, "port": str(port), "run_dir": str(self.directory)}
-        command = [_fill(word, fill) for word in service.command]
-        env = {name: value for name, value in os.environ.items() if not name.startswith("OOMPROOF_")}
-        env |= {"PORT": str(port)} | {name: _fill(value, fill) for name, value in service.env.items()}
         return self.sandbox.start(
-            command,
-            directory=Path(service.directory),
-            env=env,
-            limits=self.plan.limits,
-            log=self.directory / "service.log",
+            Launch(
+                service=self.plan.target.service,
+                limits=self.plan.limits,
+                port=port,
+                directory=str(self.directory),
+                log=str(self.directory / "service.log"),
+                traced=self.plan.capture is not None,
+            )
         )
 
     def _wait_until_ready(self, service: Running, port: int) -> bool:
         spec = self.plan.target.service
         deadline = time.monotonic() + spec.startup_timeout_s
-        while not is_ready(port, spec.ready):
+        while not is_ready(self.sandbox.host, port, spec.ready):
             self._tick()
             self.exit_status = service.exit_status()
             kills = service.counters().oom_kills
@@ -229,7 +221,7 @@ class _Run:
             self.counters = service.counters()
             service.close()
 
-    def _end_sampler(self, sampler: SamplerProcess) -> None:
+    def _end_sampler(self, sampler: Sampling) -> None:
         with uninterrupted():
             self.sampler_cpu_s = sampler.stop()["cpu_s"]
 
@@ -323,19 +315,12 @@ class _Run:
             page_cache=self.page_cache,
             sampler_hz=plan.sampler_hz,
             sampler_cpu_s=self.sampler_cpu_s,
-            environment=environment.describe(self.sandbox.reason, self.sandbox.swap, _PACKAGES),
+            environment=environment.describe(self.sandbox, _PACKAGES),
             sample_fields=samples.FIELDS,
             request_fields=tuple(requestlog.FIELDS),
             capture=plan.capture,
             capture_cost_bytes=plan.capture_cost_bytes,
         )
-
-
-def _fill(text: str, values: dict[str, str]) -> str:
-    """`{host}`, `{port}` and `{run_dir}` filled in; any other brace stays as it is."""
-    for name, value in values.items():
-        text = text.replace("{" + name + "}", value)
-    return text
 
 
 def _how(status: int) -> str:

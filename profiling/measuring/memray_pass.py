@@ -45,22 +45,17 @@ def record_pass(plan: RunPlan, sandbox: Sandbox, directory: Path, observer: Obse
 
     The limit is raised by memray's own measured cost. Raises as `measure` does.
     """
-    service = plan.target.service
     directory.mkdir(parents=True, exist_ok=True)
     try:
-        tracking = capture.prepare(
-            service.command,
-            environ={**os.environ, **service.env},
-            directory=service.directory,
-            capture=directory.resolve() / CAPTURE_FILE,
-        )
+        interior = sandbox.interior(plan.target.service, directory.resolve())
+        tracking = capture.prepare(interior, directory.resolve() / CAPTURE_FILE)
     except capture.CannotTrackError as reason:
         observer.notify(Note(text=f"{plan.name}: skipped: {reason}"))
         return Profile(variant=plan.variant or plan.name, status="skipped", reason=str(reason))
     result = measure(
         msgspec.structs.replace(
             plan,
-            target=_with_command(plan.target, tracking.command),
+            target=_with_command(plan.target, tracking.command, interior.directory),
             limits=msgspec.structs.replace(
                 plan.limits, memory_bytes=_whole_pages(plan.limits.memory_bytes + tracking.cost_bytes)
             ),
@@ -136,9 +131,15 @@ def _worth_showing(held: tuple[HeldMemory, ...]) -> tuple[HeldMemory, ...]:
     return tuple(entry for entry in held if entry.bytes >= least and entry.frame.file)
 
 
-def _with_command(target: Target, command: tuple[str, ...]) -> Target:
+def _with_command(target: Target, command: tuple[str, ...], directory: str) -> Target:
+    """The target with `command` in the place of its own, for whichever sandbox it runs in."""
+    service = target.service
     service = msgspec.structs.replace(
-        target.service, command=command, startup_timeout_s=_SLOWER_START * target.service.startup_timeout_s
+        service,
+        command=command,
+        image=msgspec.structs.replace(service.image, command=command) if service.image else None,
+        directory=directory,
+        startup_timeout_s=_SLOWER_START * service.startup_timeout_s,
     )
     return msgspec.structs.replace(target, services=(service,))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,20 @@ def command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-S", "-m", module, *arguments]
 
 
+def full_command(module: str, *arguments: str) -> list[str]:
+    """A command that runs `module` with what is installed beside the tool."""
+    return [sys.executable, "-m", module, *arguments]
+
+
 def environment() -> dict[str, str]:
     """Our environment with ROOT as the module path, nothing else on it, and no bytecode written."""
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONSAFEPATH": "1"}
+
+
+def go_first() -> None:
+    """Have this process scheduled ahead of the service and the load, as far as the machine allows: real time, else nice."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.nice(-10)

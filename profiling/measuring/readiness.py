@@ -7,13 +7,13 @@ import socket
 
 from profiling.errors import PortTakenError
 
-HOST = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 
 
 def free_port() -> int:
     """A port that nothing listens on right now."""
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
+        probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
         return port
 
@@ -23,18 +23,18 @@ def claim_port(port: int) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((LOOPBACK, port))
         except OSError as error:
             raise PortTakenError(
-                f"port {port} on {HOST} cannot be used ({(error.strerror or str(error)).lower()})",
+                f"port {port} on {LOOPBACK} cannot be used ({(error.strerror or str(error)).lower()})",
                 "leave --port out to get a free one, or end what listens there",
             ) from error
     return port
 
 
-def is_ready(port: int, path: str, timeout_s: float = 2.0) -> bool:
+def is_ready(host: str, port: int, path: str, timeout_s: float = 2.0) -> bool:
     """Whether `GET path` is answered with 2xx now."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=timeout_s)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
         connection.request("GET", path)
         return 200 <= connection.getresponse().status < 300

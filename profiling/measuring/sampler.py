@@ -6,7 +6,6 @@ priority, else a negative nice value), and ends when its standard input ends, wi
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
 import os
@@ -61,8 +60,10 @@ class Reader(Protocol):
 class CgroupReader:
     """Reads one memory cgroup of either version. The files stay open: reading is then one system call each."""
 
-    def __init__(self, version: int, directory: str) -> None:
+    def __init__(self, version: int, directory: str, ignored: int = 0) -> None:
+        """`ignored`: the pid of a process in there that is none of the service's."""
         self._v1 = version == 1
+        self._ignored = ignored
         self._stat_rows = RowPicker(*(V1_ROWS if self._v1 else V2_ROWS))
         self._kill_row = RowPicker(b"oom_kill")
         self._stat = _open(directory, "memory.stat")
@@ -96,7 +97,7 @@ class CgroupReader:
     def pids(self) -> list[int]:
         # Opened anew: v1 makes the list when the file is opened, and an open file keeps its old one.
         with open(self._procs_path, "rb", buffering=0) as file:
-            return parse_procs(file.read())
+            return [pid for pid in parse_procs(file.read()) if pid != self._ignored]
 
     def rss(self, pid: int) -> int | None:
         """Resident set in bytes (proc_pid_statm(5), field 2), None if the process is gone."""
@@ -247,44 +248,50 @@ def run(
     return count
 
 
-def _go_first() -> None:
-    """Be scheduled ahead of the service and the load, or the gaps between samples grow under load."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.nice(-10)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes) -> None:
+    """All of it, however often the descriptor takes a part only."""
     while data:
         data = data[os.write(descriptor, data) :]
 
 
 def main() -> None:
-    """Arguments: cgroup version, its directory, the file to append to, samples per second."""
-    version, directory, path, hz = sys.argv[1:]
-    _go_first()
+    """Arguments: cgroup version, its directory, a pid to ignore there (0: none), the file to append to (-: standard
+    output), samples per second."""
+    version, directory, ignored, path, hz = sys.argv[1:]
+    own_process.go_first()  # or the gaps between samples grow under load
     gc.disable()  # nothing here makes cycles
-    output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    sampler = Sampler(CgroupReader(int(version), directory), time.monotonic_ns)
+    output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) if path != "-" else 1
+    try:
+        reader = CgroupReader(int(version), directory, int(ignored))
+    except FileNotFoundError:  # ended before we came: nothing to see, as when it ends later
+        _account(path, 0)
+        return
+    sampler = Sampler(reader, time.monotonic_ns)
     count = run(
         sampler,
-        lambda data: _write_all(output, data),
+        lambda data: write_all(output, data),
         time.sleep,
         lambda: bool(select.select([0], [], [], 0)[0]),
         time.monotonic_ns,
         round(1e9 / float(hz)),
     )
-    print(json.dumps({"samples": count, "cpu_s": time.process_time()}))
+    _account(path, count)
+
+
+def _account(path: str, count: int) -> None:
+    """What it cost; not on standard output where the records are."""
+    account = json.dumps({"samples": count, "cpu_s": time.process_time()})
+    print(account, file=sys.stderr if path == "-" else sys.stdout)
 
 
 class SamplerProcess:
     """The sampler as a process; `stop` ends it and answers with what it cost."""
 
-    def __init__(self, version: int, directory: str, path: Path, hz: float) -> None:
+    def __init__(self, version: int, directory: str, path: Path, hz: float, ignored: int = 0) -> None:
         self._process = subprocess.Popen(
-            own_process.command("profiling.measuring.sampler", str(version), directory, str(path), str(hz)),
+            own_process.command(
+                "profiling.measuring.sampler", str(version), directory, str(ignored), str(path), str(hz)
+            ),
             env=own_process.environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -180,7 +180,7 @@ def test_a_wrong_value_is_named_by_its_path_with_what_was_read_and_what_is_allow
     [
         ("", "target"),
         ("[target]\n", "command"),
-        ("[target]\ncommand = []\n", "command is empty"),
+        ("[target]\ncommand = []\n", "names nothing to run"),
         ("[target\n", "line 1"),
         (TARGET + '[request]\nmethod = "post"\n', "method"),
         (TARGET + '[request]\nqueries = "missing.txt"\n', "missing.txt"),

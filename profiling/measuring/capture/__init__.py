@@ -6,19 +6,21 @@ whose memory it was, `flamegraphs` draws it. Importing this package does not imp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from profiling.errors import CannotRunError
-from profiling.measuring.capture.command import CannotTrackError, check_memray, python_program, tracked_command
+from profiling.measuring.capture.command import LAUNCHER, CannotTrackError, find_memray, python_program
 from profiling.measuring.capture.flamegraph import Flamegraphs, flamegraphs
 from profiling.measuring.capture.head import ended_cleanly
 from profiling.measuring.capture.place import unfit
+from profiling.measuring.interior import Interior
 from profiling.values import HeldMemory
 
 __all__ = [
+    "LAUNCHER",
     "CannotTrackError",
     "Flamegraphs",
     "Tracking",
@@ -27,7 +29,7 @@ __all__ = [
     "flamegraphs",
     "held",
     "prepare",
-    "tracked_command",
+    "python_program",
     "unfit",
 ]
 
@@ -44,25 +46,23 @@ class Tracking:
     """What memray itself holds in a trivial program; see `cost.tracker_cost_bytes`."""
 
 
-def prepare(command: Sequence[str], *, environ: Mapping[str, str], directory: str | Path, capture: Path) -> Tracking:
+def prepare(interior: Interior, capture: Path) -> Tracking:
     """Everything that a profiled run needs to know beforehand; takes about 1 s, most of it the cost's measurement.
 
-    `environ` and `directory` are the target's. Raises `CannotTrackError` with the reason why the pass must be
-    skipped: another language, no memray in the target's environment, a capture that would lie in memory, ...
+    `capture` lies in a directory of this machine that the interior sees. Raises `CannotTrackError` with the reason
+    why the pass must be skipped: another language, no memray to be had there, a capture that would lie in memory, ...
     """
-    program = python_program(command, environ, directory)
-    reason = unfit(capture.parent) or check_memray(
-        program.interpreter, program.options, environ=environ, directory=directory
-    )
-    if reason:
+    program = python_program(interior)
+    if reason := unfit(capture.parent):
         raise CannotTrackError(reason)
+    site = find_memray(program, interior, capture.parent)
     from profiling.measuring.capture.cost import tracker_cost_bytes
 
     try:
-        cost = tracker_cost_bytes(program.interpreter, program.options, environ=environ, directory=directory)
+        cost = tracker_cost_bytes(program, interior, site=site, scratch=capture.parent)
     except CannotRunError as error:
         raise CannotTrackError(error.message) from None
-    return Tracking(tuple(program.tracked(capture)), capture, cost)
+    return Tracking(tuple(program.tracked(capture, interior, site)), capture, cost)
 
 
 def captures(capture: Path) -> tuple[Path, ...]:

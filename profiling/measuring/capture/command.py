@@ -6,9 +6,11 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from profiling.measuring.interior import Interior
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 
@@ -37,83 +39,97 @@ class PythonProgram:
     arguments: tuple[str, ...]
     """`-m MODULE ARG...`, `-c CODE ARG...` or `SCRIPT ARG...`."""
 
-    def tracked(self, output: Path) -> list[str]:
-        """The command that runs the program under memray's tracker and records into `output`."""
-        launcher = [str(LAUNCHER), "--output", str(output.absolute()), "--"]
-        return [self.interpreter, *self.options, *launcher, *self.arguments]
+    def tracked(self, output: Path, interior: Interior, site: str | None = None) -> list[str]:
+        """The command that runs the program under memray's tracker and records into `output`, a file of this machine.
+
+        `site`: a directory that holds memray, where the program's own interpreter has none.
+        """
+        launcher = [interior.seen(LAUNCHER), "--output", interior.seen(output)]
+        launcher += ["--site", site] if site else []
+        return [self.interpreter, *self.options, *launcher, "--", *self.arguments]
 
 
-def tracked_command(
-    command: Sequence[str], environ: Mapping[str, str], directory: str | Path, output: Path
-) -> list[str]:
-    """The command that runs `command` under memray's tracker, recording into `output` and `output.PID`.
-
-    `environ` and `directory` are those that the target will have. Raises `CannotTrackError`.
-    """
-    return python_program(command, environ, directory).tracked(output)
-
-
-def python_program(command: Sequence[str], environ: Mapping[str, str], directory: str | Path) -> PythonProgram:
+def python_program(interior: Interior) -> PythonProgram:
     """The Python program behind a command: an interpreter with its arguments, or a script with a Python `#!` line.
 
     Raises `CannotTrackError` with the reason if it is none, or none that can be found.
     """
-    if not command:
+    if not interior.command:
         raise CannotTrackError("the command is empty")
-    name, *arguments = command
-    found = _find(name, environ, directory)
+    name, *arguments = interior.command
+    found = _find(name, interior)
     if _PYTHON_NAME.fullmatch(Path(name).name):
         options, rest = _split_options(arguments)
-        return PythonProgram(_absolute(found, directory), options, rest)
-    interpreter, shebang_options = _interpreter_of(name, Path(directory, found), environ, directory)
+        return PythonProgram(_absolute(found, interior), options, rest)
+    interpreter, shebang_options = _interpreter_of(name, found, interior)
     # The kernel hands the interpreter the path that was found, not the name that was asked for.
     return PythonProgram(interpreter, shebang_options, (found, *arguments))
 
 
-def check_memray(
-    interpreter: str,
-    options: Sequence[str] = (),
-    *,
-    environ: Mapping[str, str] | None = None,
-    directory: str | Path | None = None,
-    timeout_s: float = 20.0,
-) -> str | None:
-    """Why this interpreter cannot import memray; None if it can. Starts it once (about 0.2 s)."""
+def find_memray(program: PythonProgram, interior: Interior, scratch: Path, *, timeout_s: float = 20.0) -> str | None:
+    """Where the program's interpreter gets memray from: None for its own, else the directory to name to the launcher.
+
+    `scratch`, a directory of this machine that the interior sees, takes a small capture. Starts the interpreter once
+    or twice (about 0.2 s each). Raises `CannotTrackError` with the reason if it cannot import memray either way.
+    """
+    reason = _check_memray(program, interior, timeout_s)
+    if reason is None:
+        return None
+    site = interior.memray_site
+    if site is None:
+        raise CannotTrackError(reason)
+    trivial = PythonProgram(program.interpreter, program.options, ("-c", "pass"))
+    done = _run(trivial.tracked(scratch / "check.bin", interior, site), interior, timeout_s)
+    if isinstance(done, str) or done.returncode:
+        said = done if isinstance(done, str) else _last_line(done)
+        raise CannotTrackError(f"{reason}, and this tool's own cannot be used there: {said}")
+    return site
+
+
+def _check_memray(program: PythonProgram, interior: Interior, timeout_s: float) -> str | None:
+    """Why the interpreter cannot import a memray of its own; None if it can."""
+    interpreter = program.interpreter
     code = "import sys; sys.path[:] = filter(None, sys.path); import memray._memray"
-    try:
-        done = subprocess.run(
-            [interpreter, *options, "-c", code],
-            check=False, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL,
-            env=environ, cwd=directory, timeout=timeout_s,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return f"{interpreter} did not import memray within {timeout_s:g} s"
-    except OSError as error:
-        return f"{interpreter} cannot be started: {error.strerror}"
+    done = _run([interpreter, *program.options, "-c", code], interior, timeout_s)
+    if isinstance(done, str):
+        return done
     if done.returncode == 0:
         return None
-    lines = done.stderr.strip().splitlines()
-    if lines and lines[-1].startswith("ModuleNotFoundError: No module named 'memray'"):
+    said = _last_line(done)
+    if said.startswith("ModuleNotFoundError: No module named 'memray'"):
         return f"memray is not installed for {interpreter} ({interpreter} -m pip install memray)"
-    said = lines[-1] if lines else f"exit status {done.returncode}"
     return f"{interpreter} cannot import memray: {said}"
 
 
-def _find(name: str, environ: Mapping[str, str], directory: str | Path) -> str:
+def _run(command: Sequence[str], interior: Interior, timeout_s: float) -> subprocess.CompletedProcess[str] | str:
+    """What came of the command, or the reason why nothing did."""
+    try:
+        return interior.run(command, timeout_s)
+    except subprocess.TimeoutExpired:
+        return f"{command[0]} did not import memray within {timeout_s:g} s"
+    except OSError as error:
+        return f"{command[0]} cannot be started: {error.strerror or error}"
+
+
+def _last_line(done: subprocess.CompletedProcess[str]) -> str:
+    lines = done.stderr.strip().splitlines()
+    return lines[-1] if lines else f"exit status {done.returncode}"
+
+
+def _find(name: str, interior: Interior) -> str:
     """The path under which the system would run `name`: as given if it has a slash, else from PATH."""
     if os.sep in name:
         candidates = [name]
     else:
-        candidates = [str(Path(part) / name) for part in environ.get("PATH", os.defpath).split(os.pathsep)]
+        candidates = [str(Path(part) / name) for part in interior.environ.get("PATH", os.defpath).split(os.pathsep)]
     for candidate in candidates:
-        full = Path(directory, candidate)
-        if full.is_file() and os.access(full, os.X_OK):
+        if interior.executable(candidate):
             return candidate
     raise CannotTrackError(f"`{name}` was not found" + ("" if os.sep in name else " on PATH"))
 
 
-def _absolute(path: str, directory: str | Path) -> str:
-    return str(Path(directory).absolute() / path)
+def _absolute(path: str, interior: Interior) -> str:
+    return str(Path(interior.directory).absolute() / path)
 
 
 def _split_options(arguments: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -161,23 +177,20 @@ def _program(script: str, arguments: Sequence[str]) -> tuple[str, ...]:
     return (script, *arguments)
 
 
-def _interpreter_of(
-    name: str, file: Path, environ: Mapping[str, str], directory: str | Path
-) -> tuple[str, tuple[str, ...]]:
-    """The interpreter, and its options, that the `#!` line of `file` names."""
+def _interpreter_of(name: str, found: str, interior: Interior) -> tuple[str, tuple[str, ...]]:
+    """The interpreter, and its options, that the `#!` line of the file `found` names."""
     try:
-        with file.open("rb") as opened:
-            head = opened.read(_SHEBANG_BYTES)
+        head = interior.head(found, _SHEBANG_BYTES)
     except OSError as error:
         raise CannotTrackError(f"`{name}` cannot be read: {error.strerror}") from None
-    if file.name in _SHELLS:
+    if Path(found).name in _SHELLS:
         raise CannotTrackError(f"`{name}` is a shell: give the Python command itself")
     if not head.startswith(b"#!"):
         kind = "a binary program" if b"\0" in head else "a file without a `#!` line"
         raise CannotTrackError(f"`{name}` is {kind}, not a Python one")
     trampoline = _TRAMPOLINE.match(head)
     if trampoline:
-        words = _trampoline_words(trampoline["words"].decode(errors="surrogateescape"), file)
+        words = _trampoline_words(trampoline["words"].decode(errors="surrogateescape"), interior.real(found))
     else:
         line = head[2:].partition(b"\n")[0].decode(errors="surrogateescape").strip()
         # The kernel splits off one argument and no more.
@@ -188,7 +201,7 @@ def _interpreter_of(
         by = Path(words[0]).name if words else "nothing"
         kind = "a shell script" if by in _SHELLS else f"a script for `{by}`"
         raise CannotTrackError(f"`{name}` is {kind}, not a Python one")
-    return _absolute(_find(words[0], environ, directory), directory), tuple(words[1:])
+    return _absolute(_find(words[0], interior), interior), tuple(words[1:])
 
 
 def _env_words(argument: str) -> list[str]:
@@ -200,9 +213,9 @@ def _env_words(argument: str) -> list[str]:
     return words
 
 
-def _trampoline_words(line: str, file: Path) -> list[str]:
+def _trampoline_words(line: str, real: str) -> list[str]:
     """The interpreter in `/path/python "$0" "$@"`, or in uv's relocatable form of it."""
-    line = line.replace('"$(dirname -- "$(realpath -- "$0")")"', shlex.quote(str(file.resolve().parent)))
+    line = line.replace('"$(dirname -- "$(realpath -- "$0")")"', shlex.quote(str(Path(real).parent)))
     words = shlex.split(line)
     while words and words[-1] in ("$0", "$@"):
         words.pop()

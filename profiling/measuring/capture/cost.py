@@ -5,12 +5,13 @@ from __future__ import annotations
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from profiling.errors import CannotRunError
 from profiling.measuring.capture.command import PythonProgram
 from profiling.measuring.capture.reading import check_readable
+from profiling.measuring.interior import Interior
 
 # The program tells of itself: what it holds when all is imported and the tracker runs. `Anonymous` is what cannot be
 # reclaimed with swap off; smaps_rollup is in Linux since 4.14.
@@ -22,11 +23,11 @@ for line in open("/proc/self/smaps_rollup"):
 
 
 def tracker_cost_bytes(
-    interpreter: str,
-    options: Sequence[str] = (),
+    program: PythonProgram,
+    interior: Interior,
     *,
-    environ: Mapping[str, str] | None = None,
-    directory: str | Path | None = None,
+    site: str | None = None,
+    scratch: Path | None = None,
     rounds: int = 3,
     timeout_s: float = 20.0,
 ) -> int:
@@ -36,30 +37,30 @@ def tracker_cost_bytes(
     memray's table of functions grows with it, but most of what memray imports a service imports as well (the
     reference backend with 16 threads: +3 to +6 MiB where this says 6). Each forked worker adds about 2 MiB.
 
+    `site` as `find_memray` gave it; `scratch`: a directory of this machine that the interior sees.
+
     Raises `CannotRunError` if the program cannot be run either way, and `DataError` if its
     capture cannot be read here, as from a memray of another version: better known now than after the run.
     """
-    alone = [interpreter, *options, "-c", _TELL]
-    with tempfile.TemporaryDirectory(prefix="oomproof-memray-") as scratch:
-        capture = Path(scratch) / "capture.bin"
-        tracked = PythonProgram(interpreter, tuple(options), ("-c", _TELL)).tracked(capture)
+    trivial = PythonProgram(program.interpreter, program.options, ("-c", _TELL))
+    with tempfile.TemporaryDirectory(prefix="oomproof-memray-", dir=scratch) as place:
+        # The program may run as somebody else there.
+        Path(place).chmod(0o777)
+        capture = Path(place) / "capture.bin"
+        alone = [trivial.interpreter, *trivial.options, *trivial.arguments]
+        tracked = trivial.tracked(capture, interior, site)
 
         def measured(command: Sequence[str]) -> float:
-            return statistics.median(_told(command, environ, directory, timeout_s) for _ in range(rounds))
+            return statistics.median(_told(command, interior, timeout_s) for _ in range(rounds))
 
         cost = int(measured(tracked) - measured(alone))
         check_readable(capture)
     return max(0, cost)
 
 
-def _told(
-    command: Sequence[str], environ: Mapping[str, str] | None, directory: str | Path | None, timeout_s: float
-) -> int:
+def _told(command: Sequence[str], interior: Interior, timeout_s: float) -> int:
     try:
-        done = subprocess.run(
-            command, check=False, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL,
-            env=environ, cwd=directory, timeout=timeout_s,
-        )  # fmt: skip
+        done = interior.run(command, timeout_s)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CannotRunError(f"memray's own cost could not be measured: {error}", _HINT) from None
     try:

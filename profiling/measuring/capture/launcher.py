@@ -1,6 +1,8 @@
 """Runs a Python program in this very process, under memray's tracker, as it would run alone.
 
-    PYTHON [OPTIONS] .../launcher.py --output FILE -- -m MODULE [ARG...] | -c CODE [ARG...] | SCRIPT [ARG...]
+    PYTHON [OPTIONS] .../launcher.py --output FILE [--site DIR] -- -m MODULE [ARG...] | -c CODE [ARG...] | SCRIPT [ARG...]
+
+`--site` names a directory with memray for an interpreter that has none; the program does not see it.
 
 Started by path, with the *target's* interpreter and options, in front of the target's own program: so it imports the
 standard library and memray, and nothing of oomproof. The capture is in the default format and uncompressed: only that
@@ -120,11 +122,18 @@ def without_launcher(trace: TracebackType | None) -> TracebackType | None:
 
 
 def main() -> None:
-    _, _, output, _, *program = sys.argv
+    end = sys.argv.index("--")
+    options = dict(zip(sys.argv[1:end:2], sys.argv[2:end:2]))  # noqa: B905  (pairs by the command's own making)
+    program = sys.argv[end + 1 :]
     safe_path = getattr(sys.flags, "safe_path", bool(sys.flags.isolated))  # 3.11; before it only -I
     if not safe_path:
         del sys.path[0]  # our own directory
+    site = options.get("--site")
+    if site:
+        sys.path.append(site)
     import_memray()
+    if site:
+        sys.path.remove(site)
 
     if hasattr(sys, "orig_argv"):  # Python 3.10
         sys.orig_argv = [*sys.orig_argv[: -len(sys.argv)], *program]
@@ -139,7 +148,7 @@ def main() -> None:
     namespace = fresh_main()
 
     # From here on everything is recorded, the compilation of the program too, as it is the program's own cost.
-    track(os.path.abspath(output))
+    track(os.path.abspath(options["--output"]))
     try:
         if container or kind == "-m":
             import runpy

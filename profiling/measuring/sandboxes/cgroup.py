@@ -16,13 +16,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from profiling.errors import CommandNotFoundError, NoLimitError
+from profiling.measuring.capture import CannotTrackError, python_program
 from profiling.measuring.cgroup import parse_keyed, parse_limit
+from profiling.measuring.interior import Interior, ThisMachine
+from profiling.measuring.page_cache import interpreter_files
+from profiling.measuring.readiness import LOOPBACK
+from profiling.measuring.sampler import SamplerProcess
 from profiling.measuring.sandboxes import tree
-from profiling.measuring.sandboxes.base import Counters, Running, SampleSource
+from profiling.measuring.sandboxes.base import Counters, Launch, Running, SampleSource, Sampling, fill
 from profiling.measuring.sandboxes.keeper import Keeper
 from profiling.measuring.sandboxes.placement import Placement, effective_limit, find_placement
 from profiling.units import format_bytes
-from profiling.values import Limits
+from profiling.values import Limits, Service, Target
 
 _CPU_PERIOD_US = 100_000
 _ENTER_TIMEOUT_S = 10.0
@@ -37,8 +42,14 @@ _ENTER = 'n=$1; shift; while [ "$n" -gt 0 ]; do echo $$ > "$1" || exit 125; shif
 class CgroupSandbox:
     """Runs services in cgroups of our own; see `placement` for where these are made."""
 
-    def __init__(self, placement: Placement | None = None) -> None:
+    host = LOOPBACK
+    engine = None
+    image = None
+
+    def __init__(self, placement: Placement | None = None, why: str = "") -> None:
+        """`why`: why this sandbox was chosen, before where its cgroups are made."""
         self._placement = placement or find_placement()
+        self._why = why
         for parent in {Path(p) for p in self._placement.parents.values()}:
             tree.clear_orphans(parent)
         self._keeper = Keeper()
@@ -50,11 +61,43 @@ class CgroupSandbox:
 
     @property
     def reason(self) -> str:
-        return self._placement.reason
+        return f"{self._why}; {self._placement.reason}" if self._why else self._placement.reason
 
-    def start(
+    def reads(self, target: Target) -> list[str]:
+        try:
+            program = python_program(self.interior(target.service, Path()))
+        except CannotTrackError:
+            return list(target.reads)
+        return [*target.reads, *interpreter_files(program.interpreter)]
+
+    def interior(self, service: Service, shared: Path) -> Interior:
+        return ThisMachine(service.command, {**os.environ, **service.env}, service.directory)
+
+    def start(self, launch: Launch) -> Running:
+        service = launch.service
+        if not service.command:
+            raise CommandNotFoundError(
+                "the target runs in a container only: it names no command for this machine",
+                "leave --sandbox cgroup out, or give the target a command",
+            )
+        values = {"host": self.host, "port": str(launch.port), "run_dir": launch.directory}
+        env = {name: value for name, value in os.environ.items() if not name.startswith("OOMPROOF_")}
+        env |= {"PORT": str(launch.port)} | {name: fill(value, **values) for name, value in service.env.items()}
+        return self.run(
+            [fill(word, **values) for word in service.command],
+            directory=Path(service.directory),
+            env=env,
+            limits=launch.limits,
+            log=Path(launch.log) if launch.log else None,
+        )
+
+    def run(
         self, command: Sequence[str], *, directory: Path, env: Mapping[str, str], limits: Limits, log: Path | None
-    ) -> Running:
+    ) -> RunningTree:
+        """Start `command` in `directory` with exactly `env`; output goes to `log`, or to ours where it is None.
+
+        Raises as `start` does.
+        """
         executable = _find_executable(command[0], directory, env)
         groups = self._make_groups(limits)
         try:
@@ -71,7 +114,7 @@ class CgroupSandbox:
         except BaseException:
             self._remove(groups)
             raise
-        return _RunningTree(self, process, groups, self._placement.version)
+        return RunningTree(self, process, groups, self._placement.version)
 
     def close(self) -> None:
         self._keeper.close()
@@ -112,7 +155,9 @@ class CgroupSandbox:
                 self._keeper.release(path)
 
 
-class _RunningTree:
+class RunningTree:
+    """A process tree in cgroups of ours."""
+
     def __init__(
         self, sandbox: CgroupSandbox, process: subprocess.Popen[bytes], groups: dict[str, Path], version: int
     ) -> None:
@@ -124,12 +169,15 @@ class _RunningTree:
         self._last = Counters(oom_kills=0, peak_charged_bytes=None)
         self.source = SampleSource(version=version, directory=str(self._memory))
 
+    def sample(self, path: Path, hz: float) -> Sampling:
+        return SamplerProcess(self.source.version, self.source.directory, path, hz)
+
     def exit_status(self) -> int | None:
         return self._process.poll()
 
     def counters(self) -> Counters:
         with contextlib.suppress(FileNotFoundError, OSError):
-            self._last = _read_counters(self._version, self._memory)
+            self._last = read_counters(self._version, self._memory)
         return self._last
 
     def stop(self, grace_s: float) -> bool:
@@ -155,8 +203,10 @@ class _RunningTree:
         self._sandbox._remove(self._groups)
 
 
-def _read_counters(version: int, memory: Path) -> Counters:
-    """v1: memory.oom_control, memory.max_usage_in_bytes. v2: memory.events, memory.peak (Linux 5.19)."""
+def read_counters(version: int, memory: Path) -> Counters:
+    """The counters of a memory cgroup. Raises OSError once it is gone.
+
+    v1: memory.oom_control, memory.max_usage_in_bytes. v2: memory.events, memory.peak (Linux 5.19)."""
     if version == 1:
         return Counters(
             oom_kills=parse_keyed((memory / "memory.oom_control").read_bytes())[b"oom_kill"],

@@ -1,7 +1,7 @@
-"""A small process that outlives us: when its standard input ends, it kills and removes the cgroups it was told of.
+"""A small process that outlives us: when its standard input ends, it clears away what it was told to guard.
 
-So a SIGKILL of the tool leaves nothing running. Lines on standard input: `+DIRECTORY` to guard, `-DIRECTORY` when it
-has been removed in good order.
+So a SIGKILL of the tool leaves nothing running. Lines on standard input: `+THING` to guard, `-THING` when it has been
+removed in good order. Run as a program it guards cgroups, each named by its directory.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from profiling.measuring import own_process
@@ -19,9 +20,10 @@ from profiling.measuring.sandboxes import tree
 class Keeper:
     """The other end of the pipe. One for each sandbox; costs an idle interpreter."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str] | None = None) -> None:
+        """`command`: what to start; by default the keeper of cgroups."""
         self._process = subprocess.Popen(
-            own_process.command("profiling.measuring.sandboxes.keeper"),
+            command or own_process.command("profiling.measuring.sandboxes.keeper"),
             env=own_process.environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -30,11 +32,11 @@ class Keeper:
             text=True,
         )
 
-    def guard(self, directory: Path) -> None:
-        self._tell(f"+{directory}\n")
+    def guard(self, thing: object) -> None:
+        self._tell(f"+{thing}\n")
 
-    def release(self, directory: Path) -> None:
-        self._tell(f"-{directory}\n")
+    def release(self, thing: object) -> None:
+        self._tell(f"-{thing}\n")
 
     def _tell(self, line: str) -> None:
         assert self._process.stdin is not None
@@ -52,21 +54,27 @@ class Keeper:
         self._process.wait(timeout=30)
 
 
-def main() -> None:
+def keep(clear: Callable[[str], None]) -> None:
+    """Be the keeper: read standard input to its end, then clear what is still guarded, last guarded first."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    guarded: list[Path] = []
+    guarded: list[str] = []
     for line in sys.stdin:
-        path = Path(line[1:].rstrip("\n"))
+        thing = line[1:].rstrip("\n")
         if line.startswith("+"):
-            guarded.append(path)
-        elif path in guarded:
-            guarded.remove(path)
-    for path in guarded:
-        if path.exists():
-            tree.kill_all(path)
-            tree.remove(path)
+            guarded.append(thing)
+        elif thing in guarded:
+            guarded.remove(thing)
+    for thing in reversed(guarded):
+        clear(thing)
+
+
+def _clear_cgroup(directory: str) -> None:
+    path = Path(directory)
+    if path.exists():
+        tree.kill_all(path)
+        tree.remove(path)
 
 
 if __name__ == "__main__":
-    main()
+    keep(_clear_cgroup)

@@ -50,6 +50,22 @@ def find_placement() -> Placement:
     return _v2_placement()
 
 
+def memory_mount() -> tuple[int, Path]:
+    """The version and the mount point of the hierarchy that limits memory here. Raises NoLimitError without one."""
+    mounts = _mounts(_read("/proc/self/mountinfo"))
+    for _, point, kind, options in mounts:
+        if kind == "cgroup" and "memory" in options.split(","):
+            return 1, Path(point)
+    for _, point, kind, _ in mounts:
+        if kind == "cgroup2":
+            return 2, Path(point)
+    raise NoLimitError(_NOT_MOUNTED, _HOW_TO_MOUNT)
+
+
+_NOT_MOUNTED = "no memory limit can be enforced: no cgroup filesystem with a memory controller is mounted"
+_HOW_TO_MOUNT = "mount one (mount -t cgroup2 none /sys/fs/cgroup), or run it on a usual Linux system"
+
+
 def _read(path: str) -> str:
     try:
         return Path(path).read_text()
@@ -94,10 +110,7 @@ def _v2_placement() -> Placement:
     mounts = [(root, point) for root, point, kind, _ in _mounts(_read("/proc/self/mountinfo")) if kind == "cgroup2"]
     own = [line.split(":", 2)[2] for line in _read("/proc/self/cgroup").splitlines() if line.startswith("0:")]
     if not mounts or not own:
-        raise NoLimitError(
-            "no memory limit can be enforced: no cgroup filesystem with a memory controller is mounted",
-            "mount one (mount -t cgroup2 none /sys/fs/cgroup), or run it on a usual Linux system",
-        )
+        raise NoLimitError(_NOT_MOUNTED, _HOW_TO_MOUNT)
     root, mount_point = mounts[0]
     own_directory = Path(_below(mount_point, root, own[0]))
     problems = []

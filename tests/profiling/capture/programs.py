@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from profiling.measuring.capture.command import tracked_command
+from profiling.measuring.capture.command import PythonProgram, python_program
+from profiling.measuring.interior import ThisMachine
 
 PYTHON = sys.executable
 SCRIPTS = Path(PYTHON).parent
@@ -35,8 +36,22 @@ def alone(command: Sequence[str], directory: Path, **env: str) -> subprocess.Com
     )
 
 
+def here(command: Sequence[str], directory: Path | str = ".", **env: str) -> ThisMachine:
+    return ThisMachine(tuple(command), environ(**env), str(directory))
+
+
+def interpreter(*options: str, path: str = PYTHON) -> PythonProgram:
+    """A Python program of which only the interpreter matters."""
+    return PythonProgram(path, options, ())
+
+
+def tracked_command(command: Sequence[str], directory: Path, capture: Path, **env: str) -> list[str]:
+    interior = here(command, directory, **env)
+    return python_program(interior).tracked(capture, interior)
+
+
 def tracked(command: Sequence[str], directory: Path, capture: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    return alone(tracked_command(command, environ(**env), directory, capture), directory, **env)
+    return alone(tracked_command(command, directory, capture, **env), directory, **env)
 
 
 @contextmanager

@@ -1,19 +1,21 @@
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiling.measuring.capture import CannotTrackError, prepare, tracked_command
-from profiling.measuring.capture.command import LAUNCHER, check_memray, python_program
+from profiling.measuring.capture import CannotTrackError, held, prepare
+from profiling.measuring.capture.command import LAUNCHER, PythonProgram, find_memray, python_program
 
-from .programs import PYTHON, SCRIPTS, environ, write
+from .programs import PYTHON, SCRIPTS, alone, here, interpreter, tracked_command, write
 
 
 def split(command: list[str], directory: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    program = python_program(command, environ(), directory)
+    program = python_program(here(command, directory))
     return program.options, program.arguments
 
 
@@ -52,13 +54,13 @@ def test_program_and_its_arguments_are_kept_as_they_are(options: list[str], prog
 
 def test_launcher_stands_in_front_of_the_program(tmp_path: Path) -> None:
     capture = tmp_path / "capture.bin"
-    found = tracked_command(["python", "-u", "app.py", "x"], environ(), tmp_path, capture)
+    found = tracked_command(["python", "-u", "app.py", "x"], tmp_path, capture)
     python = str(SCRIPTS / "python")
     assert found == [python, "-u", str(LAUNCHER), "--output", str(capture), "--", "app.py", "x"]
 
 
 def test_console_script_is_run_by_the_interpreter_of_its_shebang(tmp_path: Path) -> None:
-    program = python_program(["gunicorn", "app:app"], environ(), tmp_path)
+    program = python_program(here(["gunicorn", "app:app"], tmp_path))
     assert program.arguments == (str(SCRIPTS / "gunicorn"), "app:app")
     assert Path(program.interpreter).parent == SCRIPTS
 
@@ -79,7 +81,7 @@ def test_first_lines_of_scripts(first_lines: str, options: tuple[str, ...], tmp_
     script = write(tmp_path / "bin" / "tool", first_lines + "print(1)\n")
     script.chmod(0o755)
     (tmp_path / "bin" / "python").symlink_to(PYTHON)
-    program = python_program(["bin/tool", "a"], environ(), tmp_path)
+    program = python_program(here(["bin/tool", "a"], tmp_path))
     assert Path(program.interpreter).resolve() == Path(PYTHON).resolve()
     assert program.options == options
     assert program.arguments == ("bin/tool", "a")
@@ -112,35 +114,55 @@ def test_reason_why_memray_cannot_enter(command: list[str], reason: str, tmp_pat
     }.items():
         write(tmp_path / name, text).chmod(0o755)
     with pytest.raises(CannotTrackError, match=reason.replace(".", r"\.")):
-        tracked_command(command, environ(), tmp_path, tmp_path / "capture.bin")
+        tracked_command(command, tmp_path, tmp_path / "capture.bin")
 
 
 def test_memray_is_looked_for_in_the_targets_own_environment(tmp_path: Path) -> None:
-    assert check_memray(PYTHON) is None
+    assert find_memray(interpreter(), here([]), tmp_path) is None
     # In isolation from site-packages this interpreter has no memray.
-    assert "memray is not installed for" in (check_memray(PYTHON, ["-S", "-I"]) or "")
-    assert "cannot be started" in (check_memray(str(tmp_path / "python")) or "")
+    with pytest.raises(CannotTrackError, match="memray is not installed for"):
+        find_memray(interpreter("-S", "-I"), here([]), tmp_path)
+    with pytest.raises(CannotTrackError, match="cannot be started"):
+        find_memray(interpreter(path=str(tmp_path / "python")), here([]), tmp_path)
     write(tmp_path / "site" / "memray.py", "raise OSError('broken here')")
-    broken = check_memray(PYTHON, environ=environ(PYTHONPATH=str(tmp_path / "site")))
-    assert broken is not None
-    assert "broken here" in broken
+    with pytest.raises(CannotTrackError, match="broken here"):
+        find_memray(interpreter(), here([], PYTHONPATH=str(tmp_path / "site")), tmp_path)
     # What lies in the target's directory is not taken for memray: the launcher does not either.
-    assert check_memray(PYTHON, directory=tmp_path / "site") is None
+    assert find_memray(interpreter(), here([], tmp_path / "site"), tmp_path) is None
+
+
+def test_an_interpreter_without_memray_borrows_the_tools(tmp_path: Path) -> None:
+    program = interpreter("-I", "-S")
+    site = str(Path(importlib.util.find_spec("memray").submodule_search_locations[0]).parent)  # type: ignore[union-attr,index]
+    interior = dataclasses.replace(here([], tmp_path), memray_site=site)
+    assert find_memray(program, interior, tmp_path) == site
+    write(tmp_path / "app.py", "import sys\nheld = bytearray(8 << 20)\nprint(sys.path)")
+    ran = alone(PythonProgram(PYTHON, ("-I", "-S"), ("app.py",)).tracked(tmp_path / "c.bin", interior, site), tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert site not in ran.stdout, "the program finds no other packages than without it"
+    assert max(entry.bytes for entry in held([tmp_path / "c.bin"], "peak", directory=tmp_path)) >= 8 * 2**20
+
+
+def test_a_borrowed_memray_that_does_not_fit_is_a_reason(tmp_path: Path) -> None:
+    write(tmp_path / "site" / "memray" / "__init__.py", "raise ImportError('made for another Python')")
+    interior = dataclasses.replace(here([], tmp_path), memray_site=str(tmp_path / "site"))
+    with pytest.raises(CannotTrackError, match=r"not installed for .* cannot be used there: .*made for another Python"):
+        find_memray(interpreter("-I", "-S"), interior, tmp_path)
 
 
 def test_prepare_says_all_that_a_run_needs(tmp_path: Path) -> None:
     write(tmp_path / "app.py", "pass")
     capture = tmp_path / "capture.bin"
-    ready = prepare(["python", "app.py"], environ=environ(), directory=tmp_path, capture=capture)
+    ready = prepare(here(["python", "app.py"], tmp_path), capture)
     assert ready.capture == capture
-    assert list(ready.command) == tracked_command(["python", "app.py"], environ(), tmp_path, capture)
+    assert list(ready.command) == tracked_command(["python", "app.py"], tmp_path, capture)
     assert 2 * 2**20 < ready.cost_bytes < 20 * 2**20
 
 
 def test_prepare_names_why_a_pass_is_skipped(tmp_path: Path) -> None:
     with pytest.raises(CannotTrackError, match="binary program"):
-        prepare(["ls"], environ=environ(), directory=tmp_path, capture=tmp_path / "capture.bin")
+        prepare(here(["ls"], tmp_path), tmp_path / "capture.bin")
     with pytest.raises(CannotTrackError, match="not installed"):
-        prepare(["python", "-I", "-S", "x.py"], environ=environ(), directory=tmp_path, capture=tmp_path / "capture.bin")
+        prepare(here(["python", "-I", "-S", "x.py"], tmp_path), tmp_path / "capture.bin")
     with pytest.raises(CannotTrackError, match="not writable"):
-        prepare(["python", "x.py"], environ=environ(), directory=tmp_path, capture=tmp_path / "gone" / "c.bin")
+        prepare(here(["python", "x.py"], tmp_path), tmp_path / "gone" / "c.bin")

@@ -11,7 +11,7 @@ from profiling.measuring.capture import unfit
 from profiling.measuring.capture.cost import tracker_cost_bytes
 from profiling.measuring.capture.place import file_system
 
-from .programs import PYTHON, alone, environ, write
+from .programs import PYTHON, alone, here, interpreter, write
 
 
 def test_launcher_costs_less_than_half_of_memray_run(tmp_path: Path) -> None:
@@ -27,14 +27,14 @@ def test_launcher_costs_less_than_half_of_memray_run(tmp_path: Path) -> None:
     bare = int(alone([PYTHON, str(tell)], tmp_path).stdout)
     run = [PYTHON, "-m", "memray", "run", "-q", "-o", "run.bin", "--follow-fork", str(tell)]
     memray_run = int(alone(run, tmp_path).stdout) - bare
-    ours = tracker_cost_bytes(PYTHON, environ=environ())
+    ours = tracker_cost_bytes(interpreter(), here([]))
     assert 0 < ours < memray_run / 2
     assert ours < 25_000_000
 
 
 def test_cost_that_cannot_be_measured_says_why() -> None:
     with pytest.raises(CannotRunError, match="No module named 'memray'"):
-        tracker_cost_bytes(PYTHON, ["-I", "-S"])
+        tracker_cost_bytes(interpreter("-I", "-S"), here([]))
 
 
 def test_another_versions_captures_are_found_out_beforehand(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_another_versions_captures_are_found_out_beforehand(tmp_path: Path) -> N
         """,
     )
     with pytest.raises(DataError, match="incompatible"):
-        tracker_cost_bytes(PYTHON, environ=environ(PYTHONPATH=str(tmp_path)), rounds=1)
+        tracker_cost_bytes(interpreter(), here([], PYTHONPATH=str(tmp_path)), rounds=1)
 
 
 def test_capture_in_memory_is_refused(tmp_path: Path) -> None:

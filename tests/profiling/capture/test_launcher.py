@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from profiling.measuring.capture import captures, ended_cleanly, held, tracked_command
+from profiling.measuring.capture import captures, ended_cleanly, held
 
-from .programs import PYTHON, alone, environ, tracked, write
+from .programs import PYTHON, alone, environ, tracked, tracked_command, write
 
 DUMP = """
 import json, sys, __main__
@@ -218,7 +218,7 @@ WSGI = """
 def test_gunicorn_with_two_workers(tmp_path: Path) -> None:
     write(tmp_path / "wsgi.py", WSGI)
     command = ["gunicorn", "wsgi:app", "--workers", "2", "--bind", "127.0.0.1:0", "--no-control-socket"]
-    launched = tracked_command(command, environ(), tmp_path, tmp_path / "capture.bin")
+    launched = tracked_command(command, tmp_path, tmp_path / "capture.bin")
     with subprocess.Popen(launched, cwd=tmp_path, env=environ(), stderr=subprocess.PIPE, text=True) as process:
         try:
             port, workers = 0, set()

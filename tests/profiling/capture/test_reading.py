@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from profiling.errors import DataError
 from profiling.measuring.capture import captures, ended_cleanly, held
-from profiling.measuring.capture.command import tracked_command
 from profiling.measuring.capture.reading import OwnCode, choose
 
-from .programs import environ, memory_cgroup, tracked, why_no_cgroup, write
+from .programs import environ, memory_cgroup, tracked, tracked_command, why_no_cgroup, write
 
 PLANTED = 40 * 2**20
 
@@ -199,7 +198,7 @@ def test_process_killed_by_the_kernel_shows_the_line_that_held_the_memory(tmp_pa
             rows.append('more' * 100_000)
     """
     write(tmp_path / "service.py", program)
-    command = tracked_command(["python", "service.py"], environ(), tmp_path, tmp_path / "capture.bin")
+    command = tracked_command(["python", "service.py"], tmp_path, tmp_path / "capture.bin")
     with memory_cgroup(120 * 2**20) as group:
         enter = "import os, sys; open(sys.argv[1], 'w').write('0'); os.execv(sys.argv[2], sys.argv[2:])"
         done = subprocess.run(

@@ -9,7 +9,7 @@ from profiling.measuring.sandboxes.cgroup import CgroupSandbox
 from profiling.values import Limits
 
 sandbox = CgroupSandbox()
-running = sandbox.start(
+running = sandbox.run(
     ["/bin/sleep", "60"], directory=Path("/"), env={}, limits=Limits(memory_bytes=64 << 20), log=Path(os.devnull)
 )
 if sys.argv[1:] == ["alone"]:

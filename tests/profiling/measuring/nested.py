@@ -9,7 +9,7 @@ from profiling.values import Limits
 
 sandbox = CgroupSandbox()
 try:
-    sandbox.start(
+    sandbox.run(
         ["/bin/true"], directory=Path(sys.argv[1]), env={}, limits=Limits(memory_bytes=128 << 20), log=None
     ).close()
 except NoLimitError as error:

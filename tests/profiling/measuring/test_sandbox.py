@@ -14,8 +14,7 @@ import pytest
 
 from profiling.errors import CommandNotFoundError
 from profiling.measuring.sandboxes import tree
-from profiling.measuring.sandboxes.base import Running
-from profiling.measuring.sandboxes.cgroup import CgroupSandbox
+from profiling.measuring.sandboxes.cgroup import CgroupSandbox, RunningTree
 from profiling.values import Limits
 from tests.helpers import MIB, ROOT, our_cgroups
 
@@ -34,8 +33,8 @@ def sandbox() -> Iterator[CgroupSandbox]:
     sandbox.close()
 
 
-def start(sandbox: CgroupSandbox, code: str, tmp_path: Path, **limits: object) -> Running:
-    return sandbox.start(
+def start(sandbox: CgroupSandbox, code: str, tmp_path: Path, **limits: object) -> RunningTree:
+    return sandbox.run(
         [sys.executable, "-S", "-c", code],
         directory=tmp_path,
         env={"PATH": os.environ["PATH"]},
@@ -126,7 +125,7 @@ def test_a_limit_of_processes_holds(sandbox: CgroupSandbox, tmp_path: Path) -> N
 def test_a_command_that_does_not_exist_is_said_so_and_leaves_nothing(sandbox: CgroupSandbox, tmp_path: Path) -> None:
     before = our_cgroups()
     with pytest.raises(CommandNotFoundError, match="no-such-command"):
-        sandbox.start(
+        sandbox.run(
             ["no-such-command"],
             directory=tmp_path,
             env={"PATH": "/usr/bin"},
@@ -138,7 +137,7 @@ def test_a_command_that_does_not_exist_is_said_so_and_leaves_nothing(sandbox: Cg
 
 def test_a_limit_above_that_of_the_session_is_refused(sandbox: CgroupSandbox, tmp_path: Path) -> None:
     """Run in a cgroup of 96 MiB of its own: a service with 128 MiB could never be measured there."""
-    running = sandbox.start(
+    running = sandbox.run(
         [sys.executable, "-m", "tests.profiling.measuring.nested", str(tmp_path)],
         directory=ROOT,
         env={**os.environ},

@@ -1,0 +1,107 @@
+"""From `--sandbox` to a sandbox, and why that one."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+from profiling import reference
+from profiling.errors import ConfigError, EngineError, NoLimitError, SetupError
+from profiling.measuring.events import Note, Observer
+from profiling.measuring.sandboxes.base import Sandbox
+from profiling.measuring.sandboxes.cgroup import CgroupSandbox
+from profiling.measuring.sandboxes.placement import enter_scope
+from profiling.values import Target
+
+_ENGINES = ("docker", "podman")
+
+
+@contextlib.contextmanager
+def open_sandbox(name: str, target: Target, observer: Observer) -> Iterator[Sandbox]:
+    """The sandbox called `name` (auto, cgroup, docker, podman) for this target, closed on the way out.
+
+    Raises NoLimitError where no limit can be enforced, EngineError where no engine answers, ImageError, ConfigError.
+    """
+    opened: contextlib.AbstractContextManager[Sandbox]
+    if name == "cgroup":
+        opened = _cgroup(target, "asked for")
+    elif name in _ENGINES:
+        opened = _container(name, target, observer)
+    else:
+        opened = _chosen(target, observer)
+    with opened as sandbox:
+        observer.notify(Note(text=f"{sandbox.name}: {sandbox.reason}"))
+        yield sandbox
+
+
+def _chosen(target: Target, observer: Observer) -> contextlib.AbstractContextManager[Sandbox]:
+    """What `auto` means: a container if the target has an image and an engine answers, and for the reference
+    target, which runs either way, if its image is built from these sources; else a cgroup."""
+    image = target.service.image
+    if image is None:
+        return _cgroup(target, "auto: the target names no image")
+    problems = []
+    for name in _ENGINES:
+        try:
+            from profiling.measuring.sandboxes.containers import engine, images
+
+            found = engine.connect(name)
+            state = images.state(found, image) if target.name == reference.NAME else images.State.READY
+        except (EngineError, ImportError) as error:
+            problems.append(error.message if isinstance(error, EngineError) else "the docker package is not installed")
+            continue
+        if state is images.State.READY:
+            return _container(name, target, observer, why=f"auto: the target has an image and {name} answers")
+        problems.append(f"{name}: the image {image.name} is {_STATES[state.value]}")
+    if not target.service.command:
+        raise EngineError(
+            f"no container engine answers ({'; '.join(problems)})",
+            "start Docker or Podman; `doctor` says what is missing",
+        )
+    return _cgroup(target, f"auto: {'; '.join(problems)}")
+
+
+_STATES = {"missing": "not built (make image)", "stale": "older than these sources (make image)"}
+
+
+@contextlib.contextmanager
+def _cgroup(target: Target, why: str) -> Iterator[Sandbox]:
+    """A user without rights is first moved into a systemd scope."""
+    if not target.service.command:
+        raise ConfigError(
+            "--sandbox cgroup: the target names an image or a Dockerfile, and no command for this machine",
+            "use --sandbox docker or podman, or give the target a command and no image",
+        )
+    try:
+        sandbox = CgroupSandbox(why=why)
+    except NoLimitError:
+        enter_scope([sys.executable, *sys.orig_argv[1:]])
+        raise
+    with contextlib.closing(sandbox):
+        yield sandbox
+
+
+@contextlib.contextmanager
+def _container(name: str, target: Target, observer: Observer, why: str = "asked for") -> Iterator[Sandbox]:
+    """Podman is started for as long as it is needed where it is asked for and does not listen."""
+    try:
+        from profiling.measuring.sandboxes.containers import engine
+        from profiling.measuring.sandboxes.containers.sandbox import ContainerSandbox
+    except ImportError as error:
+        raise SetupError(
+            f"--sandbox {name} needs the package docker ({error})", "pip install 'oomproof[containers]'"
+        ) from error
+    with contextlib.ExitStack() as stack:
+        pid = None
+        try:
+            found = engine.connect(name)
+        except EngineError:
+            if name != "podman":
+                raise
+            found, pid = stack.enter_context(engine.podman_service())
+        sandbox = ContainerSandbox(found, target.service.image, why, lambda text: observer.notify(Note(text=text)))
+        stack.enter_context(contextlib.closing(sandbox))
+        if pid is not None:
+            sandbox.guard_process(pid)
+        yield sandbox

@@ -1,0 +1,1 @@
+"""Docker and Podman, through the `docker` SDK, whose only home this is. Importing this package does not import it."""

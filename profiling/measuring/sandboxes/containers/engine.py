@@ -1,0 +1,166 @@
+"""Finding a container engine and talking to it: Docker, or Podman over its Docker-compatible socket."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import docker
+from docker.errors import DockerException
+from requests.exceptions import RequestException
+
+from profiling.errors import EngineError
+from profiling.measuring.readiness import LOOPBACK
+
+ENGINES = ("docker", "podman")
+ENGINE_ERRORS = (DockerException, RequestException)
+"""What the SDK raises when the engine refuses or has gone away."""
+_START_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One that answered."""
+
+    name: str
+    """`docker` or `podman`."""
+    client: docker.DockerClient
+    address: str
+    version: str
+    cgroup_version: int
+    swap_limit: bool
+    """Whether it can limit swap."""
+    local: bool
+    """Its containers' processes and cgroups are seen from here."""
+
+    @property
+    def host(self) -> str:
+        """Where a port is reached that it publishes."""
+        name = urlsplit(self.address).hostname
+        return name if name and not self.address.startswith("unix:") else LOOPBACK
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+def connect(name: str, environ: Mapping[str, str] | None = None) -> Engine:
+    """The engine called `name` (one of ENGINES). Raises EngineError if none answers."""
+    environ = os.environ if environ is None else environ
+    said = environ.get("DOCKER_HOST" if name == "docker" else "CONTAINER_HOST")
+    addresses = [said] if said else [f"unix://{path}" for path in _sockets(name, environ) if path.is_socket()]
+    problem = f"no socket of {name} is here"
+    for address in addresses:
+        try:
+            return _connected(name, address, environ)
+        except (*ENGINE_ERRORS, ValueError) as error:
+            problem = f"{address}: {first_line(error)}"
+    raise EngineError(f"{name}: no engine answers ({problem})", _how_to_start(name, said))
+
+
+@contextlib.contextmanager
+def podman_service() -> Iterator[tuple[Engine, int]]:
+    """Podman with a socket of our own, for as long as it is needed; and the pid of the process that serves it.
+
+    Raises EngineError if there is no `podman`, or it does not begin to serve.
+    """
+    program = shutil.which("podman")
+    if program is None:
+        raise EngineError("podman: no engine answers (podman is not installed)", _how_to_start("podman", None))
+    with tempfile.TemporaryDirectory(prefix="oomproof-podman-") as scratch:
+        path = Path(scratch) / "podman.sock"
+        log = Path(scratch) / "log"
+        with log.open("wb") as output:
+            service = subprocess.Popen(
+                [program, "system", "service", "--time=0", f"unix://{path}"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        try:
+            _wait_for(path, service, log)
+            yield _connected("podman", f"unix://{path}", {}), service.pid
+        except ENGINE_ERRORS as error:
+            raise EngineError(f"podman does not answer: {first_line(error)}", "try `podman info`") from error
+        finally:
+            service.terminate()
+            try:
+                service.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                service.kill()
+                service.wait()
+
+
+def _wait_for(path: Path, service: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while not path.is_socket():
+        if service.poll() is not None or time.monotonic() > deadline:
+            said = log.read_text(errors="replace").strip().splitlines()
+            raise EngineError(
+                f"podman's service did not start: {said[-1] if said else 'it said nothing'}", "try `podman info`"
+            )
+        time.sleep(0.05)
+
+
+def _sockets(name: str, environ: Mapping[str, str]) -> list[Path]:
+    """Where an engine listens by default: the system's, then the user's own (rootless)."""
+    runtime = Path(environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
+    if name == "docker":
+        return [Path("/var/run/docker.sock"), runtime / "docker.sock"]
+    own = runtime / "podman" / "podman.sock"
+    return [Path("/run/podman/podman.sock"), own] if os.geteuid() == 0 else [own]
+
+
+def _connected(name: str, address: str, environ: Mapping[str, str]) -> Engine:
+    """Raises what the SDK raises."""
+    if address == environ.get("DOCKER_HOST"):
+        client = docker.from_env(environment=dict(environ))  # with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH
+    else:
+        client = docker.DockerClient(base_url=address)
+    info = client.info()
+    return Engine(
+        name=name,
+        client=client,
+        address=address,
+        version=str(info.get("ServerVersion", "")),
+        cgroup_version=int(info.get("CgroupVersion") or 1),
+        swap_limit=bool(info.get("SwapLimit", True)),
+        local=_is_local(address, str(info.get("KernelVersion", ""))),
+    )
+
+
+def _is_local(address: str, kernel: str) -> bool:
+    """Whether the engine runs on this very kernel and in our view: not on another machine, in no virtual machine, and
+    not outside the container that we are in."""
+    if not address.startswith("unix:") or kernel != platform.release():
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(urlsplit(address).path)
+        # unix(7): pid, uid, gid of the listener; pid 0 where it is not in our pid namespace.
+        pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return bool(pid)
+
+
+def _how_to_start(name: str, said: str | None) -> str:
+    if said:
+        return f"check {'DOCKER_HOST' if name == 'docker' else 'CONTAINER_HOST'}, or unset it for this machine's own"
+    if name == "docker":
+        return "start it (systemctl start docker), be in the group docker, or use --sandbox cgroup"
+    return "install podman, or use --sandbox cgroup"
+
+
+def first_line(error: Exception) -> str:
+    """What an engine said, on one line."""
+    text = str(getattr(error, "explanation", None) or error).strip()
+    return " ".join(text.splitlines()[:1])[:300] or type(error).__name__

@@ -1,0 +1,47 @@
+"""What looks at a container's cgroup, from wherever it can be seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from profiling.errors import NoLimitError
+from profiling.measuring.sandboxes.base import Counters, Sampling
+from profiling.units import format_bytes
+
+APPEARS_WITHIN_S = 5.0
+LAST_WORD_S = 2.0
+"""How long the last counters are waited for after the end; they come within 10 ms unless the machine stalls."""
+
+
+class Eyes(Protocol):
+    """Opened when the container has been created and does not run yet."""
+
+    def started(self, limit_bytes: int) -> None:
+        """The container runs now. Raises NoLimitError unless the kernel has the limit."""
+
+    def sample(self, path: Path, hz: float) -> Sampling:
+        """Start to append samples to `path`."""
+
+    def counters(self, *, ended: bool) -> Counters:
+        """The kernel's counts; once the container has `ended`, the last ones."""
+
+    def close(self) -> None:
+        """Called when the container has been removed."""
+
+
+class NothingToSample:
+    """For a container that ended before its memory could be looked at."""
+
+    def stop(self, timeout_s: float = 5.0) -> dict[str, Any]:
+        return {"samples": 0, "cpu_s": 0.0}
+
+
+def require_limit(asked: int, in_force: int | None) -> None:
+    """Raises NoLimitError unless the kernel took the limit, in whole pages."""
+    if in_force is None or not asked - 4096 < in_force <= asked:
+        shown = "none" if in_force is None else format_bytes(in_force)
+        raise NoLimitError(
+            f"the container engine was asked for a memory limit of {format_bytes(asked)}, the kernel has {shown}",
+            "see whether the engine's `info` has a warning, or use --sandbox cgroup",
+        )

@@ -1,0 +1,133 @@
+"""Container images: whether one is there and made from today's sources, and building or pulling it where not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+
+from docker.errors import ImageNotFound
+from docker.utils.build import exclude_paths
+
+from profiling.errors import ImageError
+from profiling.measuring.sandboxes.containers.engine import ENGINE_ERRORS, Engine, first_line
+from profiling.measuring.sandboxes.wheels import serve_local_wheels
+from profiling.values import Build, Image
+
+_SOURCE_LABEL = "oomproof.source"
+_BASE = "PYTHON_IMAGE"
+_STEP = re.compile(r"(?:Step|STEP) \d+/\d+ ?: .*")
+
+
+class State(StrEnum):
+    READY = "ready"
+    STALE = "stale"
+    """Made from other sources than are here now."""
+    MISSING = "missing"
+
+
+def state(engine: Engine, image: Image) -> State:
+    """Whether the image is there, and if it can be built here, whether it was made from these sources."""
+    try:
+        found = engine.client.images.get(image.name)
+    except ImageNotFound:
+        return State.MISSING
+    if image.build and (found.labels or {}).get(_SOURCE_LABEL) != source_digest(image.build):
+        return State.STALE
+    return State.READY
+
+
+def ensure(engine: Engine, image: Image, tell: Callable[[str], object]) -> str:
+    """Have the image ready: build it if it is not what today's sources make, pull it if it cannot be built.
+
+    Answers with its id. `tell` gets a line for each step. Raises ImageError.
+    """
+    try:
+        if state(engine, image) is not State.READY:
+            if image.build:
+                build(engine, image, tell)
+            else:
+                tell(f"pulling {image.name}")
+                engine.client.images.pull(image.name)
+        return str(engine.client.images.get(image.name).id)
+    except ENGINE_ERRORS as error:
+        raise ImageError(
+            f"the image {image.name} cannot be had from {engine}: {first_line(error)}",
+            f"build it or pull it first, or check its name: {engine.name} image inspect {image.name}",
+        ) from error
+
+
+def build(engine: Engine, image: Image, tell: Callable[[str], object]) -> None:
+    """Build the image with the engine's own builder. Raises ImageError with what the failing step said."""
+    assert image.build is not None
+    made = image.build
+    arguments = build_arguments(made)
+    with serve_local_wheels() as wheels:
+        if wheels and engine.local and re.search(r"(?m)^ARG PIP_FIND_LINKS\b", Path(made.dockerfile).read_text()):
+            arguments = {"PIP_FIND_LINKS": wheels, **arguments}
+        tell(f"building {image.name} from {made.dockerfile}")
+        lines = engine.client.api.build(
+            path=made.context,
+            dockerfile=os.path.relpath(made.dockerfile, made.context),
+            tag=image.name,
+            buildargs=arguments,
+            labels={_SOURCE_LABEL: source_digest(made)},
+            # The engine's default network may not be there; a build only fetches.
+            network_mode="host" if engine.local else None,
+            rm=True,
+            forcerm=True,
+            decode=True,
+        )
+        said: list[str] = []
+        for line in lines:
+            text = str(line.get("stream") or line.get("error") or "").strip()
+            said += text.splitlines()
+            if line.get("error"):
+                raise ImageError(
+                    f"{made.dockerfile} cannot be built by {engine}: {' '.join(said[-2:])}",
+                    f"try it by itself: {engine.name} build -t {image.name} {made.context}",
+                )
+            if step := _STEP.match(text):
+                tell(step[0][:100])
+
+
+def build_arguments(build: Build) -> dict[str, str]:
+    """Its own arguments, and PYTHON_IMAGE from our environment where they do not name one."""
+    base = os.environ.get(_BASE)
+    return {**({_BASE: base} if base else {}), **build.args}
+
+
+def source_digest(build: Build) -> str:
+    """One digest over all that the build reads: the files of its context that `.dockerignore` leaves in, the
+    Dockerfile, the arguments. Raises ImageError if they cannot be read."""
+    context = Path(build.context)
+    digest = hashlib.sha256(json.dumps(build_arguments(build), sort_keys=True).encode())
+    try:
+        digest.update(Path(build.dockerfile).read_bytes())
+        for name in sorted(exclude_paths(build.context, _ignored(context))):
+            path = context / name
+            mode = path.lstat().st_mode
+            digest.update(f"\0{name}\0{mode & stat.S_IXUSR}\0".encode(errors="surrogateescape"))
+            if stat.S_ISLNK(mode):
+                digest.update(os.fsencode(path.readlink()))
+            elif stat.S_ISREG(mode):
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+    except OSError as error:
+        raise ImageError(
+            f"{error.filename} cannot be read ({(error.strerror or str(error)).lower()})",
+            "correct `dockerfile` in the config file, or the files' rights",
+        ) from error
+    return digest.hexdigest()
+
+
+def _ignored(context: Path) -> list[str]:
+    """The patterns of `.dockerignore`, whose own line and the Dockerfile's the digest does not need."""
+    path = context / ".dockerignore"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]

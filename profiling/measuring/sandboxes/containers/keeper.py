@@ -1,0 +1,44 @@
+"""Removes containers, and ends a Podman service of ours, when the tool has died: see `sandboxes.keeper`.
+
+The first argument is the engine's address; `container NAME` and `process PID` are guarded. The SDK is imported only when there
+is something to clear, so that waiting costs no more than a bare interpreter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+
+from profiling.measuring import own_process
+from profiling.measuring.sandboxes.keeper import Keeper, keep
+
+
+def container_keeper(address: str) -> Keeper:
+    return Keeper(own_process.full_command("profiling.measuring.sandboxes.containers.keeper", address))
+
+
+def main() -> None:
+    address = sys.argv[1]
+
+    def clear(thing: str) -> None:
+        kind, _, name = thing.partition(" ")
+        if kind == "process":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(name), signal.SIGTERM)
+            return
+        import docker
+        from docker.errors import DockerException
+        from requests.exceptions import RequestException
+
+        with contextlib.suppress(DockerException, RequestException):
+            remote = os.environ.get("DOCKER_HOST") == address
+            client = docker.from_env() if remote else docker.DockerClient(base_url=address)
+            client.api.remove_container(name, force=True, v=True)
+
+    keep(clear)
+
+
+if __name__ == "__main__":
+    main()

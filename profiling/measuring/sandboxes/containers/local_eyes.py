@@ -1,0 +1,105 @@
+"""Looking at a container's cgroup where it is seen from here: the kernel's files, and a witness in the cgroup."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import threading
+from pathlib import Path
+
+import msgspec
+
+from profiling.measuring import own_process
+from profiling.measuring.cgroup import parse_limit
+from profiling.measuring.sampler import SamplerProcess
+from profiling.measuring.sandboxes import tree
+from profiling.measuring.sandboxes.base import Counters, Sampling
+from profiling.measuring.sandboxes.cgroup import read_counters
+from profiling.measuring.sandboxes.containers.eyes import (
+    APPEARS_WITHIN_S,
+    LAST_WORD_S,
+    NothingToSample,
+    require_limit,
+)
+from profiling.measuring.sandboxes.placement import effective_limit, memory_mount
+
+
+class LocalEyes:
+    """See `sandboxes.witness` for what the process does."""
+
+    def __init__(self, container: str) -> None:
+        """`container`: its id. Returns once the witness is looking out. Raises NoLimitError where no memory
+        controller is mounted."""
+        self._version, root = memory_mount()
+        self._witness = subprocess.Popen(
+            own_process.command("profiling.measuring.sandboxes.witness", str(root), str(self._version), container),
+            env=own_process.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert self._witness.stdout is not None
+        self._witness.stdout.readline()
+        self._found = threading.Event()
+        self._over = threading.Event()
+        self._told = Counters(oom_kills=0, peak_charged_bytes=None, certain=False)
+        self.directory: Path | None = None
+        threading.Thread(target=self._listen, name="oomproof-witness", daemon=True).start()
+
+    def started(self, limit_bytes: int) -> None:
+        assert self._witness.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it is over already
+            self._witness.stdin.write(b"started\n")
+            self._witness.stdin.flush()
+        self._found.wait(APPEARS_WITHIN_S)
+        if self.directory is None:
+            return
+        name = "memory.max" if self._version == 2 else "memory.limit_in_bytes"
+        with contextlib.suppress(FileNotFoundError):  # ended, by a limit that was in force or by itself
+            in_force = parse_limit((self.directory / name).read_bytes())
+            # systemd's containers have it one level up.
+            require_limit(limit_bytes, in_force or effective_limit(self._version, self.directory))
+
+    def sample(self, path: Path, hz: float) -> Sampling:
+        if self.directory is None:
+            return NothingToSample()
+        return SamplerProcess(self._version, str(self.directory), path, hz, ignored=self._witness.pid)
+
+    def counters(self, *, ended: bool) -> Counters:
+        if ended:
+            self._over.wait(LAST_WORD_S)
+        told = self._told
+        if self.directory is not None:
+            with contextlib.suppress(OSError):
+                read = read_counters(self._version, self.directory)
+                kills = max(read.oom_kills, told.oom_kills)
+                return msgspec.structs.replace(read, oom_kills=kills, certain=told.certain or not ended)
+        return told
+
+    def close(self) -> None:
+        assert self._witness.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._witness.stdin.close()
+        try:
+            self._witness.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._witness.kill()
+            self._witness.wait()
+        if self.directory is not None:
+            tree.remove(self.directory)  # the runtime gave up if the witness was in it for too long
+
+    def _listen(self) -> None:
+        assert self._witness.stdout is not None
+        for line in self._witness.stdout:
+            said = json.loads(line)
+            if "directory" in said:
+                self.directory = Path(said["directory"])
+                self._found.set()
+                continue
+            self._told = Counters(
+                oom_kills=said["oom_kills"], peak_charged_bytes=said["peak"], certain=said["over"] and said["held"]
+            )
+        self._found.set()
+        self._over.set()

@@ -1,0 +1,177 @@
+"""A service in a container of Docker or Podman, under hard limits with swap off."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from docker.errors import NotFound
+
+from profiling.errors import CommandNotFoundError, ConfigError, EngineError, NoLimitError, OomproofError, PortTakenError
+from profiling.measuring.capture import CannotTrackError
+from profiling.measuring.interior import Interior
+from profiling.measuring.readiness import LOOPBACK
+from profiling.measuring.sandboxes import tree
+from profiling.measuring.sandboxes.base import Launch, Running, fill
+from profiling.measuring.sandboxes.containers import images, options
+from profiling.measuring.sandboxes.containers.engine import ENGINE_ERRORS, Engine, first_line
+from profiling.measuring.sandboxes.containers.eyes import Eyes
+from profiling.measuring.sandboxes.containers.interior import ContainerInterior
+from profiling.measuring.sandboxes.containers.keeper import container_keeper
+from profiling.measuring.sandboxes.containers.local_eyes import LocalEyes
+from profiling.measuring.sandboxes.containers.running import RunningContainer
+from profiling.values import Image, Service, Target
+
+_INSIDE_ANYWHERE = "0.0.0.0"
+_numbers = itertools.count(1)
+
+
+class ContainerSandbox:
+    """Runs services of one image on one engine."""
+
+    def __init__(self, engine: Engine, image: Image | None, why: str, tell: Callable[[str], object]) -> None:
+        """`why`: why this sandbox was chosen; `tell` gets a line for each step of a build.
+
+        Raises ConfigError without an image, ImageError if it cannot be had.
+        """
+        if image is None:
+            raise ConfigError(
+                f"--sandbox {engine.name}: the target names no image and no Dockerfile",
+                "set target.image or target.dockerfile in the config file, or use --sandbox cgroup",
+            )
+        self._engine = engine
+        self._tell = tell
+        self.name = engine.name
+        self.reason = why
+        self.engine = f"{engine}, cgroup v{engine.cgroup_version}"
+        self.host = engine.host
+        self.swap = "off (--memory-swap = --memory)"
+        if not engine.swap_limit:
+            _require_no_swap(engine)
+            self.swap = "off (this machine has none)"
+        self._clear_orphans()
+        self.image = f"{image.name} ({images.ensure(engine, image, tell)})"
+        self._keeper = container_keeper(engine.address)
+
+    def guard_process(self, pid: int) -> None:
+        """Have a process ended, too, if we die."""
+        self._keeper.guard(f"process {pid}")
+
+    def reads(self, target: Target) -> list[str] | None:
+        """The image's layers, where the engine keeps them in plain directories of this machine."""
+        assert target.service.image is not None
+        if not self._engine.local:
+            return None
+        data = self._engine.client.images.get(target.service.image.name).attrs.get("GraphDriver", {}).get("Data") or {}
+        layers = [path for key in ("UpperDir", "LowerDir") for path in str(data.get(key) or "").split(":") if path]
+        return [path for path in layers if Path(path).is_dir()] or None
+
+    def interior(self, service: Service, shared: Path) -> Interior:
+        if not self._engine.local:
+            raise CannotTrackError(f"{self._engine} is on another machine, which sees no directory of this one")
+        shared.chmod(0o777)  # the container's user is seldom ours
+        return ContainerInterior(self._engine, service, shared)
+
+    def start(self, launch: Launch) -> Running:
+        """Raises EngineError if the engine refuses."""
+        name = tree.owned_name(f"container{next(_numbers)}")
+        with contextlib.ExitStack() as undo:
+            for guarded in _containers(name):
+                self._keeper.guard(guarded)
+            undo.callback(self._release, name)
+            try:
+                container = self._engine.client.containers.create(**self._settings(launch, name))
+                undo.callback(_remove, container)
+                running = self._started(container, launch, lambda: self._release(name))
+            except ENGINE_ERRORS as error:
+                raise _explained(error, launch, self._engine) from error
+            undo.pop_all()
+        return running
+
+    def close(self) -> None:
+        self._keeper.close()
+
+    def _release(self, name: str) -> None:
+        for guarded in _containers(name):
+            self._keeper.release(guarded)
+
+    def _settings(self, launch: Launch, name: str) -> dict[str, Any]:
+        service = launch.service
+        assert service.image is not None
+        host = LOOPBACK if self._engine.local else _INSIDE_ANYWHERE
+        values = {"host": host, "port": str(launch.port), "run_dir": launch.directory}
+        command = [fill(word, **values) for word in service.image.command]
+        env = {key: fill(value, **values) for key, value in service.env.items()}
+        return {
+            "image": service.image.name,
+            "name": name,
+            "environment": options.environment(env, launch.port, host),
+            **options.guarded(self._engine),
+            **options.limited(launch.limits),
+            **options.network(self._engine, launch.port),
+            **options.command_line(command),
+            **(options.traced(Path(launch.directory)) if launch.traced else {}),
+        }
+
+    def _started(self, container: Any, launch: Launch, release: Callable[[], object]) -> Running:
+        eyes: Eyes
+        if self._engine.local:
+            eyes = LocalEyes(container.id)
+        else:
+            from profiling.measuring.sandboxes.containers.remote_eyes import RemoteEyes
+
+            eyes = RemoteEyes(self._engine, container.id, f"{container.name}-observer", self._tell)
+        try:
+            container.start()
+            eyes.started(launch.limits.memory_bytes)
+            return RunningContainer(container, eyes, Path(launch.log) if launch.log else None, release)
+        except BaseException:
+            eyes.close()
+            raise
+
+    def _clear_orphans(self) -> None:
+        """Remove what a dead tool left, as far as its keeper did not."""
+        with contextlib.suppress(*ENGINE_ERRORS):
+            for container in self._engine.client.containers.list(all=True, filters={"label": options.LABEL}):
+                if options.is_orphan(container.labels.get(options.LABEL, ""), local=self._engine.local):
+                    _remove(container)
+
+
+def _containers(name: str) -> tuple[str, str]:
+    """What the keeper is told of a service's container and of its observer, which may never be made."""
+    return f"container {name}", f"container {name}-observer"
+
+
+def _remove(container: Any) -> None:
+    with contextlib.suppress(*ENGINE_ERRORS):
+        container.remove(force=True, v=True)
+
+
+def _require_no_swap(engine: Engine) -> None:
+    swaps = Path("/proc/swaps").read_text().splitlines()[1:] if engine.local else ["unknown"]
+    if swaps:
+        raise NoLimitError(
+            f"{engine} cannot limit swap, so that a memory limit would prove nothing",
+            "switch swap off there (swapoff -a), or boot with swapaccount=1",
+        )
+
+
+def _explained(error: Exception, launch: Launch, engine: Engine) -> OomproofError:
+    """What the engine refused, as our own kinds of error."""
+    said = first_line(error)
+    if (
+        isinstance(error, NotFound) and "no such file or directory" in said.lower()
+    ) or "executable file not found" in said:
+        return CommandNotFoundError(
+            f"the container's command was not found: {said}", "correct target.command, or the image's CMD"
+        )
+    if "port is already allocated" in said or "address already in use" in said:
+        return PortTakenError(
+            f"port {launch.port} is taken on {engine.host}: {said}", "leave --port out, or name another"
+        )
+    return EngineError(
+        f"{engine} did not start the container: {said}", f"see `{engine.name} info` and the engine's log"
+    )
