@@ -141,6 +141,24 @@ def test_the_same_service_is_swapped_and_lives_where_swap_is_not_kept_off(found:
     assert found["swapped"] > 30 * MIB
 
 
+@of("thrashing")
+def test_pressure_rises_for_a_service_that_reads_its_files_again_and_again(found: Found) -> None:
+    assert found["kills"] == 0
+    assert found["refaults"] > 1000
+    assert found["sampled_us"] > 0.02 * found["span_us"]
+
+
+@of("thrashing")
+def test_the_sampler_reads_the_pressure_that_the_kernel_tells(found: Found) -> None:
+    # Both ends are known to a fifth of a second: the rate at which the sampler reads it.
+    assert found["sampled_us"] == pytest.approx(found["kernel_us"], abs=400_000)
+
+
+@of("idle")
+def test_pressure_does_not_rise_for_an_idle_service(found: Found) -> None:
+    assert (found["measured"], found["sampled_us"], found["refaults"], found["kills"]) == (True, 0, 0, 0)
+
+
 @of("without_rights")
 def test_a_user_without_rights_is_told_so(found: Found) -> None:
     assert found["said"].startswith("no-limit: no memory limit can be enforced: /sys/fs/cgroup: not writable")

@@ -8,15 +8,19 @@ from profiling.measuring.cgroup import (
     V1_ROWS,
     V2_ROWS,
     MemoryReading,
+    Pressure,
     RowPicker,
+    Stall,
     mlocked,
     parse_keyed,
     parse_limit,
+    parse_pressure,
     parse_procs,
     reading_v1,
     reading_v2,
 )
 from profiling.measuring.sampler import CgroupReader
+from profiling.measuring.samples import UNMEASURED
 
 # Linux 6.18, v1: a Python process with a 3 MiB file and 1 MiB of shared memory locked, while some of the file's pages
 # had not yet been moved to the unevictable list.
@@ -195,6 +199,36 @@ def test_a_limit_that_no_machine_has_is_none(text: bytes, limit: int | None) -> 
 def test_process_ids_stand_one_a_line() -> None:
     assert parse_procs(b"1\n40\n39\n") == [1, 40, 39]
     assert parse_procs(b"") == []
+
+
+def test_pressure_has_a_line_for_some_and_one_for_all() -> None:
+    text = b"some avg10=6.54 avg60=1.25 avg300=0.26 total=840819\nfull avg10=5.00 avg60=1.00 avg300=0.20 total=700000\n"
+    assert parse_pressure(text) == Pressure(some=Stall(6.54, 1.25, 0.26, 840819), full=Stall(5.0, 1.0, 0.2, 700000))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
+        b"some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=",
+        b"some avg10=nan avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
+        b"low 0\nhigh 0\n",
+    ],
+)
+def test_what_is_no_pressure_is_a_value_error(text: bytes) -> None:
+    with pytest.raises(ValueError, match="pressure"):
+        parse_pressure(text)
+
+
+def test_a_kernel_without_pressure_leaves_it_unmeasured(tmp_path: Path) -> None:
+    for name, text in V2.items():
+        (tmp_path / name).write_bytes(text)
+    assert CgroupReader(2, str(tmp_path)).stalled_us() == UNMEASURED
+    (tmp_path / "memory.pressure").write_bytes(
+        b"some avg10=0.00 avg60=0.00 avg300=0.00 total=9\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n"
+    )
+    assert CgroupReader(2, str(tmp_path)).stalled_us() == 7
 
 
 @settings(deadline=None)

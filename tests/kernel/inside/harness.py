@@ -56,11 +56,14 @@ class Service:
     def read(self, name: str) -> str:
         return (self.cgroup / name).read_text().strip()
 
+    def bytes(self, name: str) -> bytes:
+        return (self.cgroup / name).read_bytes()
+
     def number(self, name: str) -> int:
         return int(self.read(name))
 
     def row(self, name: str, row: str) -> int:
-        return parse_keyed((self.cgroup / name).read_bytes())[row.encode()]
+        return parse_keyed(self.bytes(name))[row.encode()]
 
     def kills(self) -> int:
         return self.running.counters().oom_kills

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
+from profiling.measuring.cgroup import parse_pressure
 from tests.kernel.inside.harness import GO, MIB, Curve, Facts, Service, median, sampled, service, wait_until, write_file
 
 BALLAST_MIB = 96
@@ -119,15 +119,16 @@ def idle() -> Facts:
 
 
 def _stalls(it: Service, curve: Curve) -> Facts:
-    began, before = time.monotonic(), it.read("memory.pressure")
+    before = parse_pressure(it.bytes("memory.pressure")).full.total_us
     records = curve.grows_by(300)
+    after = parse_pressure(it.bytes("memory.pressure")).full.total_us
+    first, last = records[0], records[-1]
     return {
-        "before": before,
-        "after": it.read("memory.pressure"),
-        "span_s": time.monotonic() - began,
-        "refaults": records[-1]["refault_file"] - records[0]["refault_file"],
-        "first": records[0],
-        "last": records[-1],
+        "kernel_us": after - before,
+        "sampled_us": last["pressure_full_us"] - first["pressure_full_us"],
+        "measured": first["pressure_full_us"] >= 0,
+        "span_us": (last["t_ns"] - first["t_ns"]) / 1000,
+        "refaults": last["refault_file"] - first["refault_file"],
         "kills": it.kills(),
     }
 
