@@ -42,6 +42,8 @@ class Limits(Value, frozen=True, kw_only=True):
     memory_bytes: int
     cpus: float | None = None
     pids: int | None = None
+    oom_group: bool = False
+    """A kill takes the whole service, as on Kubernetes, and not one process of it (v2: memory.oom.group)."""
 
 
 class Service(Value, frozen=True, kw_only=True):

@@ -96,14 +96,15 @@ def whole_group(together: bool) -> Facts:
 if os.fork() == 0: signal.pause()
 if os.fork() == 0: {_HUNGRY}
 os.wait(); print('bereaved', flush=True); signal.pause()"""
-    with service(code) as it:
+    with service(code, oom_group=together) as it:
         it.said("up")
-        (it.cgroup / "memory.oom.group").write_text(str(int(together)))
+        asked = it.number("memory.oom.group")
         it.go()
         wait_until(lambda: it.running.exit_status() is not None or "bereaved" in it.log.read_text())
         if together:
             wait_until(lambda: not it.pids())  # the kernel has signalled all at once; each dies in its own time
         return {
+            "asked": asked,
             "parent": it.running.exit_status(),
             "left": len(it.pids()),
             "kills": it.kills(),
