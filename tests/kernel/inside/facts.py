@@ -10,7 +10,7 @@ import time
 import traceback
 from pathlib import Path
 
-from tests.kernel.inside import limits, memory, users
+from tests.kernel.inside import limits, memory, texts, users
 from tests.kernel.inside.harness import CGROUPS, Facts, wait_until
 
 
@@ -32,7 +32,7 @@ def _processes() -> dict[str, str]:
     return found
 
 
-EXPERIMENTS = (*limits.EXPERIMENTS, *memory.EXPERIMENTS, *users.EXPERIMENTS, nothing_left)
+EXPERIMENTS = (*limits.EXPERIMENTS, *memory.EXPERIMENTS, *texts.EXPERIMENTS, *users.EXPERIMENTS, nothing_left)
 
 
 def main() -> None:

@@ -80,7 +80,7 @@ def service(
         running = sandbox.start(
             command or [sys.executable, "-S", "-c", _WAIT + code],
             directory=Path("/tmp"),
-            env={name: os.environ[name] for name in ("PATH", "PYTHONPATH")},
+            env={name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
             limits=Limits(memory_bytes=memory_mib * MIB, **limits),  # type: ignore[arg-type]
             log=log,
         )
