@@ -18,7 +18,7 @@ from tests.kernel.initramfs import Archive
 from tests.kernel.parts import Parts, need
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT_S = 240.0
+TIMEOUT_S = 300.0
 _MEMORY_MIB = 768
 _DATA_MIB, _SWAP_MIB = 512, 256
 _MODULES = ("virtio_pci", "virtio_blk")
@@ -70,6 +70,7 @@ def boot(parts: Parts, directory: Path) -> Report:
             file.truncate(size_mib << 20)
         disks += ["-drive", f"file={directory / name},format=raw,if=virtio,cache=unsafe"]
     command = [
+        need("setpriv"), "--pdeathsig", "KILL",  # whatever ends us ends the emulator
         need("qemu-system-x86_64"), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-machine", "pc,accel=tcg", "-cpu", "max", "-smp", "2", "-m", str(_MEMORY_MIB),
         "-kernel", str(parts.kernel), "-initrd", str(initramfs),
