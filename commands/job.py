@@ -70,7 +70,9 @@ def make_job(
         raise ConfigError("no memory limit is given", "say --memory 512MiB, or set target.memory in the config file")
     return Job(
         target=_with_build_args(said.target, build_arg),
-        limits=Limits(memory_bytes=memory_bytes - memory_bytes % 4096, cpus=_first(cpus, said.cpus)),
+        limits=Limits(
+            memory_bytes=memory_bytes - memory_bytes % 4096, cpus=_first(cpus, said.cpus), oom_group=said.oom_group
+        ),
         load=_load(_first(users, said.users), _first(duration, said.duration_s), _first(rate, said.rate)),
         variants=said.variants,
         budget=said.budget,

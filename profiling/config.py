@@ -55,6 +55,7 @@ class TargetTable(_Table, kw_only=True, frozen=True):
     startup_timeout: Seconds = Seconds(60)
     memory: ByteSize | None = None
     cpus: float | None = None
+    oom_group: bool = False
     env: dict[str, str] = {}
 
 
@@ -109,6 +110,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget
     memory_bytes: int | None
     cpus: float | None
+    oom_group: bool = False
     users: int | None
     duration_s: float | None
     rate: float | None
@@ -207,6 +209,7 @@ def _meaning(file: ConfigFile, base: Path) -> Config:
         ),
         memory_bytes=_plain(int, file.target.memory),
         cpus=file.target.cpus,
+        oom_group=file.target.oom_group,
         users=file.load.users,
         duration_s=_plain(float, file.load.duration),
         rate=file.load.rate,

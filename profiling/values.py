@@ -42,6 +42,8 @@ class Limits(Value, frozen=True, kw_only=True):
     memory_bytes: int
     cpus: float | None = None
     pids: int | None = None
+    oom_group: bool = False
+    """A kill takes the whole service, as on Kubernetes, and not one process of it (v2: memory.oom.group)."""
 
 
 class Build(Value, frozen=True, kw_only=True):
@@ -171,6 +173,10 @@ class RunResult(Value, frozen=True, kw_only=True):
     outcome: Outcome
     stop_reason: str | None = None
     oom_kills: int = 0
+    kills_certain: bool = True
+    """False: the counter went with the container's cgroup, and what it counted in its last milliseconds may be missing."""
+    engine_oom_flag: bool | None = None
+    """What the container engine says of an OOM kill: a hint, at times wrong. None: no engine, or it did not say."""
     exit_status: int | None = None
     """The main process's exit status before it was asked to stop; negative: a signal."""
     start_ns: int = 0

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from profiling.judging.analysis import sample_gaps_ms
 from profiling.judging.report import AnalysedRun
+from profiling.measuring.samples import UNMEASURED
 from profiling.measuring.store import StoredRun
 from profiling.units import KIB, format_bytes, format_ms, format_percent
 from profiling.values import Budget, Finding, Outcome, PageCache
 
 KILLED_BY_ANOTHER_LIMIT = "killed-by-another-limit"
 STUCK_AT_LIMIT = "stuck-at-limit"
+THRASHING = "thrashing"
 _LOW_HEADROOM = 0.10
 _PEAK_TOLERANCE = 0.01
 _LONG_GAP_MS = 25.0
 _NEAR_LIMIT = 0.95
 _MOSTLY_ANSWERED = 0.5
+_STALLED = 0.10
+"""From this share of the load's time on, waiting for memory is worth a word."""
 _PAGE = 4096
+Records = NDArray[np.void]
 
 
 def with_findings(run: AnalysedRun, stored: StoredRun, budget: Budget) -> AnalysedRun:
     """The same run with its findings, most serious first."""
+    answers = _answers(run, budget)
     found = [
         *_kills(run),
-        *_stuck(run, stored),
+        *(_stuck(run, stored) or _thrashing(run, stored, suffers=bool(answers))),
         *_end(run),
-        *_answers(run, budget),
+        *answers,
         *_memory(run, budget),
         *_growth(run, budget),
         *_trust(run, stored),
@@ -81,6 +89,33 @@ def _kills(run: AnalysedRun) -> list[Finding]:
     ]
 
 
+def _kill_count(run: AnalysedRun) -> list[Finding]:
+    """How far the count of kills can be trusted, and what the container engine says instead."""
+    result, kills = run.result, run.summary.oom_kills
+    flag = result.engine_oom_flag
+    if not kills and not result.kills_certain and result.exit_status == -signal.SIGKILL:
+        said = {True: "says that it was", False: "says that it was not", None: "does not say whether it was"}[flag]
+        return [
+            Finding(
+                id="kill-counter-lost",
+                level="warn",
+                message="the container's first process ended by SIGKILL, and its cgroup was gone before the kernel's count"
+                f" could be read: perhaps OOM-killed ({result.sandbox} {said})",
+                hint="run it as root, so that the counter can be held until it has been read",
+            )
+        ]
+    if flag is None or flag == bool(kills):
+        return []
+    return [
+        Finding(
+            id="engine-flag",
+            level="info",
+            message=f"{result.sandbox}'s own OOMKilled flag is {str(flag).lower()}, the kernel counted {kills or 'no'} OOM"
+            f" kill{'' if kills == 1 else 's'}: the flag is a hint, the count is the evidence",
+        )
+    ]
+
+
 def _stuck(run: AnalysedRun, stored: StoredRun) -> list[Finding]:
     """At the limit without a kill: the kernel always found a page of the service's own code to take, and it was read
     again at once. The kill comes only when reclaim finds nothing, which can take for ever on a fast disk."""
@@ -93,18 +128,62 @@ def _stuck(run: AnalysedRun, stored: StoredRun) -> list[Finding]:
         or result.load_start_ns is None
     ):
         return []
-    under_load = stored.samples[stored.samples["t_ns"] >= result.load_start_ns]
-    read_again = int(under_load["refault_file"][-1] - under_load["refault_file"][0]) * _PAGE if len(under_load) else 0
     return [
         Finding(
             id=STUCK_AT_LIMIT,
             level="fail",
             message=f"stuck at the limit of {format_bytes(summary.memory_limit_bytes)}: not killed, but it read"
-            f" {format_bytes(read_again)} of its own code and files again and again, and answered"
+            f" {format_bytes(_read_again(stored))} of its own code and files again and again, and answered"
             f" {format_percent(summary.availability)} of the requests",
             hint="it hangs until the kernel finds nothing more to take back; for its users that is as good as dead",
         )
     ]
+
+
+def _thrashing(run: AnalysedRun, stored: StoredRun, *, suffers: bool) -> list[Finding]:
+    """It fits only because the kernel takes its code away, over and over, and all of it waits until that is read again.
+
+    By the kernel's own account of waiting (memory.pressure, `full`), so on cgroup v2 only. A run in which something was
+    killed waited for memory before that as a matter of course. `suffers`: its users felt it.
+    """
+    share = _stalled_share(stored)
+    if run.summary.oom_kills or share is None or share < _STALLED:
+        return []
+    return [
+        Finding(
+            id=THRASHING,
+            level="fail" if suffers else "warn",
+            message=f"thrashing: {format_percent(share)} of the load's time all of it waited for memory, and it read"
+            f" {format_bytes(_read_again(stored))} of its own code and files again",
+            hint="what it holds leaves too little for the code that it runs; raise the limit, or hold less",
+        )
+    ]
+
+
+def _under_load(stored: StoredRun) -> Records:
+    """The samples from the load's start to its end; none where there was no load."""
+    result, t_ns = stored.result, stored.samples["t_ns"]
+    if result.load_start_ns is None:
+        return stored.samples[:0]
+    return stored.samples[(t_ns >= result.load_start_ns) & (t_ns <= (result.load_end_ns or result.end_ns))]
+
+
+def _read_again(stored: StoredRun) -> int:
+    """Bytes of files that were read again under load, after the kernel had taken them back."""
+    records = _under_load(stored)
+    return int(records["refault_file"][-1] - records["refault_file"][0]) * _PAGE if len(records) else 0
+
+
+def _stalled_share(stored: StoredRun) -> float | None:
+    """The share of the load's time in which everything that had work waited for memory; None: unmeasured."""
+    records = _under_load(stored)
+    if "pressure_full_us" not in (records.dtype.names or ()):
+        return None
+    records = records[records["pressure_full_us"] != UNMEASURED]
+    if len(records) < 2:
+        return None
+    stalled_us = int(records["pressure_full_us"][-1] - records["pressure_full_us"][0])
+    return stalled_us * 1000 / max(1, int(records["t_ns"][-1] - records["t_ns"][0]))
 
 
 def _end(run: AnalysedRun) -> list[Finding]:

@@ -1,11 +1,12 @@
 """The text of cgroup files, v1 and v2, to numbers. Pure: nothing here opens a file.
 
-Sources: Documentation/admin-guide/cgroup-v2.rst and Documentation/admin-guide/cgroup-v1/memory.rst of the kernel.
-Everything is in bytes. Only the standard library, since the sampler must stay light.
+Sources: Documentation/admin-guide/cgroup-v2.rst, Documentation/admin-guide/cgroup-v1/memory.rst and
+Documentation/accounting/psi.rst of the kernel. Memory is in bytes. Only the standard library, since the sampler must stay light.
 """
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 
@@ -26,6 +27,22 @@ class MemoryReading(NamedTuple):
     refault_file: int
 
 
+class Stall(NamedTuple):
+    """How long tasks waited: percent of the last 10, 60 and 300 s, and µs since the cgroup was made."""
+
+    avg10: float
+    avg60: float
+    avg300: float
+    total_us: int
+
+
+class Pressure(NamedTuple):
+    """memory.pressure: `some` counts while at least one task waited for memory, `full` while all that were not idle did."""
+
+    some: Stall
+    full: Stall
+
+
 def parse_keyed(text: bytes) -> dict[bytes, int]:
     """A flat-keyed file such as memory.stat or memory.events: one `key value` a line. Raises ValueError if it is not."""
     words = text.split()
@@ -41,6 +58,23 @@ def parse_limit(text: bytes) -> int | None:
         return None
     value = int(word)
     return None if value >= 2**62 else value
+
+
+_STALL = re.compile(rb"(some|full) avg10=(\d+\.\d+) avg60=(\d+\.\d+) avg300=(\d+\.\d+) total=(\d{1,20})(?: .*)?")
+
+
+def parse_pressure(text: bytes) -> Pressure:
+    """memory.pressure (Documentation/accounting/psi.rst): a line `some` and a line `full`; others are left alone.
+
+    Raises ValueError if one of the two is missing or reads otherwise.
+    """
+    stalls = {}
+    for line in text.splitlines():
+        if match := _STALL.fullmatch(line.rstrip()):
+            stalls[match[1]] = Stall(float(match[2]), float(match[3]), float(match[4]), int(match[5]))
+    if len(stalls) < 2:
+        raise ValueError(f"a pressure file without its two lines: {text[:80]!r}")
+    return Pressure(some=stalls[b"some"], full=stalls[b"full"])
 
 
 def parse_procs(text: bytes) -> list[int]:

@@ -302,6 +302,8 @@ class _Run:
             outcome=outcome,
             stop_reason=self.stop_reason,
             oom_kills=self.counters.oom_kills,
+            kills_certain=self.counters.certain,
+            engine_oom_flag=self.counters.engine_flag,
             exit_status=self.exit_status,
             start_ns=self.start_ns,
             ready_ns=self.ready_ns,

@@ -6,6 +6,7 @@ priority, else a negative nice value), and ends when its standard input ends, wi
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -26,6 +27,7 @@ from profiling.measuring.cgroup import (
     V2_ROWS,
     MemoryReading,
     RowPicker,
+    parse_pressure,
     parse_procs,
     reading_v1,
     reading_v2,
@@ -34,7 +36,7 @@ from profiling.measuring.samples import RECORD, UNMEASURED
 
 _FLUSH_NS = 250_000_000
 _CENSUS_NS = 200_000_000
-"""How often kills and processes are counted, and RSS and (v1) kernel memory read."""
+"""How often kills and processes are counted, and RSS, (v1) kernel memory and (v2) pressure read."""
 _PSS_NS = 5_000_000_000
 """How often one process's PSS is read, in turn: the kernel walks all of its page tables for it, milliseconds long."""
 _STAT_SIZE = 8192
@@ -52,6 +54,7 @@ class Reader(Protocol):
 
     def kernel_memory(self) -> int: ...
     def oom_kills(self) -> int: ...
+    def stalled_us(self) -> int: ...
     def pids(self) -> list[int]: ...
     def rss(self, pid: int) -> int | None: ...
     def pss(self, pid: int) -> int | None: ...
@@ -69,6 +72,7 @@ class CgroupReader:
         self._stat = _open(directory, "memory.stat")
         self._current = _open(directory, "memory.usage_in_bytes" if self._v1 else "memory.current")
         self._events = _open(directory, "memory.oom_control" if self._v1 else "memory.events")
+        self._pressure = None if self._v1 else _open_if_there(directory, "memory.pressure")
         self._kmem = (
             [_open(directory, name) for name in ("memory.kmem.usage_in_bytes", "memory.kmem.tcp.usage_in_bytes")]
             if self._v1
@@ -93,6 +97,18 @@ class CgroupReader:
 
     def oom_kills(self) -> int:
         return self._kill_row.pick(os.pread(self._events, 1024, 0))[0]
+
+    def stalled_us(self) -> int:
+        """Full memory stall since the cgroup was made, in µs; UNMEASURED on v1 and where the kernel keeps no account of
+        it (psi=0, or built without)."""
+        if self._pressure is None:
+            return UNMEASURED
+        try:
+            return parse_pressure(os.pread(self._pressure, 512, 0)).full.total_us
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            return UNMEASURED
 
     def pids(self) -> list[int]:
         # Opened anew: v1 makes the list when the file is opened, and an open file keeps its old one.
@@ -121,6 +137,13 @@ def _open(directory: str, name: str) -> int:
     return os.open(os.path.join(directory, name), os.O_RDONLY | os.O_CLOEXEC)
 
 
+def _open_if_there(directory: str, name: str) -> int | None:
+    try:
+        return _open(directory, name)
+    except OSError:
+        return None
+
+
 class _Census(NamedTuple):
     """What is read at the lower rate."""
 
@@ -131,6 +154,7 @@ class _Census(NamedTuple):
     births: int = 0
     exits: int = 0
     oom_kills: int = 0
+    stalled_us: int = UNMEASURED
 
 
 class Sampler:
@@ -182,6 +206,7 @@ class Sampler:
             census.exits,
             census.oom_kills,
             memory.refault_file,
+            census.stalled_us,
         )
 
     def _take_census(self, now: int) -> _Census:
@@ -203,6 +228,7 @@ class Sampler:
             births=births,
             exits=exits,
             oom_kills=self._reader.oom_kills(),
+            stalled_us=self._reader.stalled_us(),
         )
 
     def _measure_one_pss(self) -> None:

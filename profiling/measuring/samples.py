@@ -22,6 +22,7 @@ FIELDS: tuple[tuple[str, str], ...] = tuple(
         "exits",  # processes that went, cumulative
         "oom_kills",  # the kernel's count, cumulative
         "refault_file",  # file pages read again after having been reclaimed, cumulative
+        "pressure_full_us",  # µs in which everything that had work waited for memory, cumulative; UNMEASURED on v1
     )
 )
 """(name, NumPy format) of each field, in order. Bytes unless said otherwise."""

@@ -1,4 +1,10 @@
+import contextlib
+import json
+import os
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -8,139 +14,62 @@ from profiling.measuring.cgroup import (
     V1_ROWS,
     V2_ROWS,
     MemoryReading,
+    Pressure,
     RowPicker,
+    Stall,
     mlocked,
     parse_keyed,
     parse_limit,
+    parse_pressure,
     parse_procs,
     reading_v1,
     reading_v2,
 )
 from profiling.measuring.sampler import CgroupReader
+from profiling.measuring.samples import UNMEASURED
+from profiling.units import MIB
 
-# Linux 6.18, v1: a Python process with a 3 MiB file and 1 MiB of shared memory locked, while some of the file's pages
-# had not yet been moved to the unevictable list.
-V1_STAT = b"""\
-cache 5439488
-rss 14577664
-rss_huge 0
-shmem 2097152
-mapped_file 5242880
-dirty 4096
-writeback 0
-workingset_refault_anon 0
-workingset_refault_file 47
-swap 0
-swapcached 0
-pgpgin 4892
-pgpgout 771
-pgfault 5017
-pgmajfault 1
-inactive_anon 15552512
-active_anon 4096
-inactive_file 4096
-active_file 1241088
-unevictable 3145728
-hierarchical_memory_limit 9223372036854771712
-hierarchical_memsw_limit 9223372036854771712
-total_cache 5439488
-total_rss 14577664
-total_rss_huge 0
-total_shmem 2097152
-total_mapped_file 5242880
-total_dirty 4096
-total_writeback 0
-total_workingset_refault_anon 0
-total_workingset_refault_file 47
-total_swap 0
-total_swapcached 0
-total_pgpgin 4892
-total_pgpgout 771
-total_pgfault 5017
-total_pgmajfault 1
-total_inactive_anon 15552512
-total_active_anon 4096
-total_inactive_file 4096
-total_active_file 1241088
-total_unevictable 3145728
-"""
-V1 = {
-    "memory.stat": V1_STAT,
-    "memory.usage_in_bytes": b"20295680\n",
-    "memory.kmem.usage_in_bytes": b"241664\n",
-    "memory.kmem.tcp.usage_in_bytes": b"8192\n",
-    "memory.oom_control": b"oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
-}
-V1_READING = MemoryReading(
-    charged=20295680,
-    anon=14577664,
-    file=5439488,
-    shmem=2097152,
-    kernel=241664 + 8192,
-    working_set=20295680 - 4096,
-    unreclaimable=14577664 + 2097152 + (3145728 - (14577664 + 2097152 - 15552512 - 4096)) + 241664 + 8192,
-    refault_file=47,
-)
+GOLDEN = Path(__file__).parents[1] / "golden" / "cgroup"
+V1, V2 = GOLDEN / "v1", GOLDEN / "v2"
+"""What kernels wrote (v1: Linux 6.18, v2: 6.1) while a service held 8 MiB of anonymous, 4 of shared and 3 of locked file
+memory and a child of its had been OOM-killed. `python -m tests.kernel.golden` makes them anew."""
+V2_STAT = (V2 / "memory.stat").read_bytes()
 
-# Rows and order as in Documentation/admin-guide/cgroup-v2.rst of Linux 6.1: 1 MiB of a file is locked.
-V2_STAT = b"""\
-anon 104857600
-file 31457280
-kernel 9437184
-kernel_stack 524288
-pagetables 1048576
-sec_pagetables 0
-percpu 65536
-sock 131072
-vmalloc 0
-shmem 4194304
-file_mapped 20971520
-file_dirty 0
-file_writeback 0
-swapcached 0
-anon_thp 0
-file_thp 0
-shmem_thp 0
-inactive_anon 106954752
-active_anon 2097152
-inactive_file 16777216
-active_file 9437184
-unevictable 1048576
-slab_reclaimable 5242880
-slab_unreclaimable 2097152
-slab 7340032
-workingset_refault_anon 0
-workingset_refault_file 12
-workingset_activate_anon 0
-workingset_activate_file 0
-pgfault 31000
-pgmajfault 3
-"""
-# Before Linux 5.18 there is no `kernel`, before 5.11 no `pagetables` either.
-V2_OLD_STAT = b"".join(
-    row
-    for row in V2_STAT.splitlines(keepends=True)
-    if row.split()[0] not in (b"kernel", b"pagetables", b"sec_pagetables")
-)
-V2 = {
-    "memory.stat": V2_STAT,
-    "memory.current": b"145752064\n",
-    "memory.events": b"low 0\nhigh 0\nmax 41\noom 3\noom_kill 3\noom_group_kill 0\n",
-}
-V2_READING = MemoryReading(
-    charged=145752064,
-    anon=104857600,
-    file=31457280,
-    shmem=4194304,
-    kernel=9437184,
-    working_set=145752064 - 16777216,
-    unreclaimable=104857600 + 4194304 + 1048576 + (9437184 - 5242880) + 131072,
-    refault_file=12,
-)
-V2_OLD_READING = V2_READING._replace(
-    kernel=524288 + 65536 + 2097152 + 5242880,
-    unreclaimable=104857600 + 4194304 + 1048576 + (524288 + 65536 + 2097152) + 131072,
-)
+
+def older(text: bytes) -> bytes:
+    """memory.stat before Linux 5.18, which brought `kernel` and `vmalloc`."""
+    rows = text.splitlines(keepends=True)
+    return b"".join(row for row in rows if row.split()[0] not in (b"kernel", b"vmalloc", b"sec_pagetables"))
+
+
+def plain(directory: Path, name: str) -> dict[str, int]:
+    """A flat-keyed file without our parser."""
+    return {row.split()[0]: int(row.split()[1]) for row in (directory / name).read_text().splitlines()}
+
+
+def copied(source: Path, target: Path, stat: bytes | None = None) -> Path:
+    """The files of `source` in `target`, with another memory.stat if one is given."""
+    for path in source.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())
+    if stat is not None:
+        (target / "memory.stat").write_bytes(stat)
+    return target
+
+
+def figures(version: int, directory: Path) -> dict[str, Any]:
+    """Everything that our parsers make of a cgroup's files."""
+    reader = CgroupReader(version, str(directory))
+    made: dict[str, Any] = reader.understand(reader.look(), reader.kernel_memory())._asdict()
+    made |= {"oom_kills": reader.oom_kills(), "pids": reader.pids(), "stalled_us": reader.stalled_us()}
+    limits = (
+        ("memory.max", "memory.swap.max") if version == 2 else ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+    )
+    made |= {name: parse_limit((directory / name).read_bytes()) for name in limits}
+    if version == 2:
+        pressure = parse_pressure((directory / "memory.pressure").read_bytes())
+        made |= {"some": pressure.some._asdict(), "full": pressure.full._asdict()}
+    return made
+
 
 names = st.sampled_from([b"anon", b"file", b"kernel", b"kernel_stack", b"oom", b"oom_kill", b"7", b"sock"])
 amounts = st.integers(0, 2**40)
@@ -149,27 +78,55 @@ texts = st.lists(st.tuples(names, amounts), unique_by=lambda row: row[0]).map(
 )
 
 
-@pytest.mark.parametrize(
-    ("version", "files", "reading", "kills"),
-    [(1, V1, V1_READING, 2), (2, V2, V2_READING, 3), (2, V2 | {"memory.stat": V2_OLD_STAT}, V2_OLD_READING, 3)],
-    ids=["v1", "v2", "v2-without-kernel-row"],
-)
-def test_the_files_of_a_cgroup_become_these_figures(
-    tmp_path: Path, version: int, files: dict[str, bytes], reading: MemoryReading, kills: int
-) -> None:
-    for name, text in files.items():
-        (tmp_path / name).write_bytes(text)
-    reader = CgroupReader(version, str(tmp_path))
-    assert reader.understand(reader.look(), reader.kernel_memory()) == reading
-    assert reader.oom_kills() == kills
+@pytest.mark.parametrize("name", ["v1", "v2", "v2-before-5.18"])
+def test_what_kernels_wrote_becomes_these_figures(tmp_path: Path, name: str) -> None:
+    source = GOLDEN / name[:2]
+    directory = copied(source, tmp_path, older(V2_STAT)) if name.endswith("5.18") else source
+    made = json.dumps(figures(int(name[1]), directory), indent=1) + "\n"
+    accepted = GOLDEN / f"{name}.json"
+    if os.environ.get("OOMPROOF_BLESS") == "1":
+        accepted.write_text(made, encoding="utf-8")
+    assert made == accepted.read_text(encoding="utf-8"), f"{name} differs; if it should: OOMPROOF_BLESS=1"
+
+
+@pytest.mark.parametrize(("version", "directory"), [(1, V1), (2, V2)])
+def test_the_figures_are_what_the_service_held(version: int, directory: Path) -> None:
+    made = figures(version, directory)
+    held = 8 + 4 + 3
+    assert held * MIB <= made["unreclaimable"] <= (held + 5) * MIB  # and less than five of the interpreter's own
+    assert (made["oom_kills"], made["memory.max" if version == 2 else "memory.limit_in_bytes"]) == (1, 64 * MIB)
+    assert made["unreclaimable"] <= made["charged"]
+    assert made["shmem"] == pytest.approx(4 * MIB, abs=4096)
+
+
+def test_unreclaimable_on_v2_is_the_sum_that_the_docs_name() -> None:
+    row = plain(V2, "memory.stat")
+    locked = row["unevictable"] - (row["anon"] + row["shmem"] - row["inactive_anon"] - row["active_anon"])
+    rest = locked + row["sock"] - row["slab_reclaimable"]
+    assert figures(2, V2)["unreclaimable"] == row["anon"] + row["shmem"] + row["kernel"] + rest
+
+
+def test_before_5_18_the_kernels_own_is_added_up_from_its_parts(tmp_path: Path) -> None:
+    row = plain(V2, "memory.stat")
+    made = figures(2, copied(V2, tmp_path, older(V2_STAT)))
+    assert made["kernel"] == sum(
+        row[name] for name in ("kernel_stack", "pagetables", "percpu", "slab_unreclaimable", "slab_reclaimable")
+    )
+
+
+def test_unreclaimable_on_v1_is_the_sum_that_the_docs_name() -> None:
+    row = plain(V1, "memory.stat")
+    on_lists = row["total_inactive_anon"] + row["total_active_anon"]
+    locked = max(0, row["total_unevictable"] - (row["total_rss"] + row["total_shmem"] - on_lists))
+    kernel = sum(int((V1 / f"memory.kmem.{name}usage_in_bytes").read_text()) for name in ("", "tcp."))
+    assert figures(1, V1)["unreclaimable"] == row["total_rss"] + row["total_shmem"] + locked + kernel
 
 
 def test_a_reader_sees_what_changed_since(tmp_path: Path) -> None:
-    for name, text in V2.items():
-        (tmp_path / name).write_bytes(text)
-    reader = CgroupReader(2, str(tmp_path))
+    reader = CgroupReader(2, str(copied(V2, tmp_path)))
     before = reader.understand(reader.look(), 0)
-    (tmp_path / "memory.stat").write_bytes(V2_STAT.replace(b"anon 104857600", b"anon 104865792"))
+    anon = b"anon %d" % before.anon
+    (tmp_path / "memory.stat").write_bytes(V2_STAT.replace(anon, b"anon %d" % (before.anon + 8192), 1))
     assert reader.understand(reader.look(), 0).anon - before.anon == 8192
 
 
@@ -195,6 +152,32 @@ def test_a_limit_that_no_machine_has_is_none(text: bytes, limit: int | None) -> 
 def test_process_ids_stand_one_a_line() -> None:
     assert parse_procs(b"1\n40\n39\n") == [1, 40, 39]
     assert parse_procs(b"") == []
+
+
+def test_pressure_has_a_line_for_some_and_one_for_all() -> None:
+    text = b"some avg10=6.54 avg60=1.25 avg300=0.26 total=840819\nfull avg10=5.00 avg60=1.00 avg300=0.20 total=700000\n"
+    assert parse_pressure(text) == Pressure(some=Stall(6.54, 1.25, 0.26, 840819), full=Stall(5.0, 1.0, 0.2, 700000))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
+        b"some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=",
+        b"some avg10=nan avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
+        b"low 0\nhigh 0\n",
+    ],
+)
+def test_what_is_no_pressure_is_a_value_error(text: bytes) -> None:
+    with pytest.raises(ValueError, match="pressure"):
+        parse_pressure(text)
+
+
+def test_a_kernel_without_pressure_leaves_it_unmeasured(tmp_path: Path) -> None:
+    (copied(V2, tmp_path) / "memory.pressure").unlink()
+    assert CgroupReader(2, str(tmp_path)).stalled_us() == UNMEASURED
+    assert CgroupReader(1, str(V1)).stalled_us() == UNMEASURED
 
 
 @settings(deadline=None)
@@ -298,3 +281,77 @@ def test_v1_counts_it_once_with_reclaimable_slab_on_top(there: Pages) -> None:
 def test_rows_that_disagree_give_no_negative_figure(rows: list[int], kernel: int, charged: int) -> None:
     assert min(reading_v2(rows, kernel, charged)) >= 0
     assert min(reading_v1(rows[: len(V1_ROWS)], kernel, charged)) >= 0
+
+
+percents = st.integers(0, 10_000).map(lambda hundredths: hundredths / 100)
+stalls = st.builds(Stall, percents, percents, percents, st.integers(0, 2**63))
+
+
+def stall_line(kind: bytes, stall: Stall) -> bytes:
+    return (
+        kind
+        + f" avg10={stall.avg10:.2f} avg60={stall.avg60:.2f} avg300={stall.avg300:.2f} total={stall.total_us}\n".encode()
+    )
+
+
+@given(stalls, stalls, st.permutations([0, 1, 2]))
+def test_pressure_comes_back_as_it_was_written_whatever_the_order_and_whatever_else_there_is(
+    some: Stall, full: Stall, order: list[int]
+) -> None:
+    lines = [stall_line(b"some", some), stall_line(b"full", full), b"half avg10=1.00 total=7\n"]
+    assert parse_pressure(b"".join(lines[place] for place in order)) == Pressure(some, full)
+
+
+@given(texts, st.randoms())
+def test_a_flat_keyed_file_comes_back_as_it_was_written_in_any_order(text: bytes, random: Random) -> None:
+    rows = text.splitlines(keepends=True)
+    assert b"".join(b"%s %d\n" % row for row in parse_keyed(text).items()) == text
+    random.shuffle(rows)
+    assert parse_keyed(b"".join(rows)) == parse_keyed(text)
+
+
+@given(st.lists(st.integers(1, 2**22)))
+def test_process_ids_come_back_as_they_were_written(pids: list[int]) -> None:
+    assert parse_procs(b"".join(b"%d\n" % pid for pid in pids)) == pids
+
+
+@given(st.integers(0, 2**62 - 1))
+def test_a_limit_comes_back_as_it_was_written(limit: int) -> None:
+    assert parse_limit(b"%d\n" % limit) == limit
+
+
+@given(st.dictionaries(st.sampled_from([b"zswap", b"thp_fault_alloc", b"hugetlb", b"anon_new"]), amounts, min_size=1))
+def test_rows_that_a_later_kernel_adds_change_nothing(rows: dict[bytes, int]) -> None:
+    added = b"".join(b"%s %d\n" % row for row in rows.items())
+    picker = RowPicker(*V2_ROWS)
+    assert picker.pick(added + V2_STAT) == picker.pick(V2_STAT) == picker.pick(V2_STAT + added)
+
+
+PARSERS: list[Callable[[bytes], object]] = [
+    parse_keyed, parse_limit, parse_procs, parse_pressure, RowPicker(b"anon", b"oom_kill").pick,
+]  # fmt: skip
+# Bytes at random, and real texts that were cut and glued.
+real = st.sampled_from([path.read_bytes() for path in sorted(GOLDEN.glob("v*/*"))])
+garbage = st.one_of(
+    st.binary(max_size=60),
+    st.builds(lambda a, cut, b: a[:cut] + b, real, st.integers(0, 200), st.binary(max_size=8)),
+    st.builds(lambda a, cut, b: a[:cut] + b, real, st.integers(0, 200), real),
+)
+
+
+@pytest.mark.parametrize("parse", PARSERS)
+@given(text=garbage)
+def test_garbage_is_understood_or_a_value_error_and_nothing_else(parse: Callable[[bytes], object], text: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        parse(text)
+
+
+@given(st.lists(amounts, min_size=len(V2_ROWS), max_size=len(V2_ROWS)), amounts, amounts)
+def test_unreclaimable_lies_within_what_it_is_made_of(values: list[int], kernel: int, charged: int) -> None:
+    row = dict(zip(V2_ROWS, values, strict=True))
+    known = row[b"anon"] + row[b"shmem"] + row[b"sock"] + max(0, kernel - row[b"slab_reclaimable"])
+    assert known <= reading_v2(values, kernel, charged).unreclaimable <= known + row[b"unevictable"]
+    old = dict(zip(V1_ROWS, values, strict=False))
+    known = old[b"total_rss"] + old[b"total_shmem"] + kernel
+    in_v1 = reading_v1(values[: len(V1_ROWS)], kernel, charged)
+    assert known <= in_v1.unreclaimable <= known + old[b"total_unevictable"]

@@ -35,6 +35,7 @@ def test_a_command_is_enough_and_the_rest_has_defaults(tmp_path: Path) -> None:
     assert said.target.request.path == "/chat"
     assert said.budget == Budget()
     assert said.variants == ()
+    assert not said.oom_group
     assert (said.memory_bytes, said.cpus, said.users, said.duration_s, said.rate) == (None, None, None, None, None)
 
 
@@ -52,6 +53,7 @@ def test_every_key_reaches_its_value(tmp_path: Path) -> None:
         startup_timeout = "2m"
         memory = "512MiB"
         cpus = 0.5
+        oom_group = true
         env = { WEB_CONCURRENCY = "1" }
 
         [request]
@@ -87,7 +89,7 @@ def test_every_key_reaches_its_value(tmp_path: Path) -> None:
     assert (request.method, request.path, request.json) == ("PUT", "/ask", {"q": "{query}"})
     assert (request.headers, request.queries) == ({"X-Key": "k"}, ("one", "two"))
     assert (request.expect_status, request.expect_json_schema) == (201, {"type": "object"})
-    assert (said.memory_bytes, said.cpus) == (512 * MIB, 0.5)
+    assert (said.memory_bytes, said.cpus, said.oom_group) == (512 * MIB, 0.5, True)
     assert (said.users, said.duration_s, said.rate) == (4, 0.5, 7.0)
     assert [(v.name, v.env) for v in said.variants] == [("old", {"MODE": "old"}), ("new", {"MODE": "new"})]
     assert said.budget == Budget(

@@ -43,7 +43,7 @@ class FakeReader:
         self.rss_of: dict[int, int] = {}
         self.pss_of: dict[int, int] = {}
         self.pss_asked: list[int] = []
-        self.kills = self.kernel = self.census_costs_ns = 0
+        self.kills = self.kernel = self.stalled = self.census_costs_ns = 0
 
     def look(self) -> int:
         if self.ends_after is not None and len(self.looks) >= self.ends_after:
@@ -62,6 +62,9 @@ class FakeReader:
 
     def oom_kills(self) -> int:
         return self.kills
+
+    def stalled_us(self) -> int:
+        return self.stalled
 
     def pids(self) -> list[int]:
         self.clock.now += self.census_costs_ns
@@ -246,13 +249,13 @@ def test_between_two_censuses_the_last_one_holds() -> None:
     watched = Watched()
     watched.reader.kills = 1
     assert watched.census(1)["oom_kills"] == 1
-    watched.reader.kills, watched.reader.kernel, watched.reader.processes = 2, 70, [1, 2]
+    watched.reader.kills, watched.reader.kernel, watched.reader.stalled, watched.reader.processes = 2, 70, 900, [1, 2]
     watched.clock.now += CENSUS - 1
     row = watched.look()
-    assert (row["oom_kills"], row["kernel"], row["processes"]) == (1, 0, 1)
+    assert [row[name] for name in ("oom_kills", "kernel", "pressure_full_us", "processes")] == [1, 0, 0, 1]
     watched.clock.now += 1
     row = watched.look()
-    assert (row["oom_kills"], row["kernel"], row["processes"]) == (2, 70, 2)
+    assert [row[name] for name in ("oom_kills", "kernel", "pressure_full_us", "processes")] == [2, 70, 900, 2]
 
 
 def test_rss_is_the_sum_over_those_that_are_still_there() -> None:

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from loadtests import requestlog
 from loadtests.requestlog import RequestOutcome, RequestRecord
 from profiling.errors import DataError, ExitCode, OutputError
+from profiling.judging.analysis import analyse
+from profiling.judging.findings import with_findings
 from profiling.measuring import samples, store
-from profiling.values import RunResult
+from profiling.values import Budget, RunResult
 from tests.profiling.judging import build
 
 ROW = (build.at(1), *range(1, len(samples.FIELDS)))
@@ -61,6 +63,16 @@ def test_a_run_without_data_has_empty_arrays_with_all_fields(tmp_path: Path) -> 
     assert (len(run.samples), len(run.requests)) == (0, 0)
     assert run.samples.dtype.names == tuple(name for name, _ in samples.FIELDS)
     assert run.requests.dtype.names == tuple(name for name, _ in requestlog.FIELDS)
+
+
+def test_a_run_from_before_pressure_was_read_can_still_be_read_and_judged(tmp_path: Path) -> None:
+    old = samples.FIELDS[:-1]
+    assert samples.FIELDS[-1][0] == "pressure_full_us"
+    store.save(tmp_path, build.result(sample_fields=old))
+    (tmp_path / store.SAMPLES_FILE).write_bytes(samples.RECORD.pack(*ROW)[:-8] * 3)
+    run = store.load(tmp_path)
+    assert run.samples.tolist() == [ROW[:-1]] * 3
+    assert with_findings(analyse(run), run, Budget()).summary.samples == 3
 
 
 @pytest.mark.parametrize("file", [store.SAMPLES_FILE, store.REQUESTS_FILE])

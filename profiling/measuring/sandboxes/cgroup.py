@@ -103,6 +103,8 @@ class CgroupSandbox:
         try:
             memory = groups["memory"]
             self.swap = _limit_memory(self._placement.version, memory, limits.memory_bytes)
+            if limits.oom_group:
+                kill_as_one(self._placement.version, memory)
             if limits.cpus is not None:
                 _limit_cpu(self._placement.version, groups["cpu"], limits.cpus)
             if limits.pids is not None:
@@ -250,6 +252,25 @@ def _switch_swap_off(version: int, memory: Path, limit_bytes: int) -> str:
         "swap cannot be switched off for the service, so that a memory limit would prove nothing",
         "switch it off (swapoff -a), or boot with swapaccount=1",
     )
+
+
+def kill_as_one(version: int, memory: Path) -> None:
+    """An OOM kill takes everything in the cgroup. Raises NoLimitError unless that is in force."""
+    if version == 1:
+        raise NoLimitError(
+            "cgroup v1 has no memory.oom.group: a kill cannot take the whole service",
+            "leave oom_group out, or run it on a machine with cgroup v2",
+        )
+    try:
+        (memory / "memory.oom.group").write_text("1")
+        in_force = (memory / "memory.oom.group").read_text().strip() == "1"
+    except OSError:
+        in_force = False
+    if not in_force:
+        raise NoLimitError(
+            "the kernel did not take memory.oom.group: a kill cannot take the whole service",
+            "leave oom_group out, or run it on Linux 4.19 or later",
+        )
 
 
 def _limit_cpu(version: int, cpu: Path, cpus: float) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from profiling.judging.report import AnalysedRun
+from profiling.measuring.samples import UNMEASURED
 from profiling.units import MIB
 from profiling.values import Budget, Finding, Outcome, PageCache
 from tests.profiling.judging.build import LIMIT, answers, failures, judged, requests, result, samples, spread
@@ -78,6 +79,49 @@ def test_a_restart_without_a_kill_warns_and_one_with_a_kill_does_not() -> None:
     memory = samples(t_s=T_S, births=2 + again, exits=again)
     assert "1 processes ended without an OOM kill" in finding(judged(memory=memory), "restarts").message
     assert "restarts" not in ids(judged(result(**KILLED), memory))
+
+
+def stalled(share: float, **columns: Any) -> Any:
+    """Samples of a run in which everything waited for memory for this share of its time."""
+    return samples(t_s=T_S, pressure_full_us=np.rint(T_S * 1e6 * share), **columns)
+
+
+@pytest.mark.parametrize(("share", "level"), [(0.0, None), (0.09, None), (0.11, "warn"), (0.9, "warn")])
+def test_waiting_for_memory_under_load_warns(share: float, level: str | None) -> None:
+    run = judged(memory=stalled(share))
+    assert [found.level for found in run.summary.findings if found.id == "thrashing"] == ([level] if level else [])
+
+
+def test_thrashing_is_told_with_its_share_and_what_was_read_again() -> None:
+    read_again = np.where(T_S >= 12, 25600, 0)
+    message = finding(judged(memory=stalled(0.25, refault_file=read_again)), "thrashing").message
+    assert "25 % of the load's time" in message
+    assert "100 MiB of its own code and files" in message
+
+
+def test_waiting_before_the_load_or_after_it_is_not_thrashing() -> None:
+    start = np.rint(np.minimum(T_S, 2.0) * 1e6)
+    end = np.rint(np.maximum(T_S - 22.0, 0.0) * 1e6)
+    assert "thrashing" not in ids(judged(memory=samples(t_s=T_S, pressure_full_us=start + end)))
+
+
+def test_thrashing_fails_together_with_slow_or_failed_requests() -> None:
+    slow = judged(memory=stalled(0.3), load=requests(spread(100), latency_ms=50.0), budget=Budget(max_p95_ms=40.0))
+    assert ids(slow, "fail") == ["thrashing", "p95"]
+    failing = judged(memory=stalled(0.3), load=np.concatenate([answers(180), failures(20)]))
+    assert ids(failing, "fail") == ["thrashing", "failures"]
+
+
+def test_what_is_stuck_or_was_killed_is_not_said_to_thrash_as_well() -> None:
+    stuck = judged(memory=stalled(0.9, unreclaimable=LIMIT), load=np.concatenate([answers(10), failures(90)]))
+    assert ids(stuck, "fail")[0] == "stuck-at-limit"
+    assert "thrashing" not in ids(stuck)
+    killed = judged(result(**KILLED), stalled(0.9, charged=LIMIT, oom_kills=2 * (T_S >= 6)), failures(20))
+    assert "thrashing" not in ids(killed)
+
+
+def test_without_an_account_of_waiting_nothing_is_said_of_it() -> None:
+    assert "thrashing" not in ids(judged(memory=samples(pressure_full_us=UNMEASURED, refault_file=10**6)))
 
 
 @pytest.mark.parametrize(("failed", "found"), [(0, False), (1, True), (100, True)])

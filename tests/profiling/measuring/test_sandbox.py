@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from profiling.errors import CommandNotFoundError
+from profiling.errors import CommandNotFoundError, NoLimitError
 from profiling.measuring.sandboxes import tree
 from profiling.measuring.sandboxes.cgroup import CgroupSandbox, RunningTree
 from profiling.values import Limits
@@ -120,6 +120,19 @@ def test_a_limit_of_processes_holds(sandbox: CgroupSandbox, tmp_path: Path) -> N
     wait_until(lambda: not tree.pids_in(Path(running.source.directory)))
     running.close()
     assert "held" in (tmp_path / "service.log").read_text()
+
+
+def test_a_kill_of_the_whole_service_is_in_force_or_refused(sandbox: CgroupSandbox, tmp_path: Path) -> None:
+    if sandbox.name == "cgroup-v1":
+        before = our_cgroups()
+        with pytest.raises(NoLimitError, match=r"cgroup v1 has no memory\.oom\.group") as caught:
+            start(sandbox, "import signal; signal.pause()", tmp_path, oom_group=True)
+        assert "leave oom_group out" in caught.value.hint
+        assert our_cgroups() == before
+        return
+    running = start(sandbox, "import signal; signal.pause()", tmp_path, oom_group=True)
+    assert (Path(running.source.directory) / "memory.oom.group").read_text() == "1\n"
+    running.close()
 
 
 def test_a_command_that_does_not_exist_is_said_so_and_leaves_nothing(sandbox: CgroupSandbox, tmp_path: Path) -> None:

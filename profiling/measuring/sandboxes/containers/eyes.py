@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from profiling.errors import NoLimitError
 from profiling.measuring.sandboxes.base import Counters, Sampling
 from profiling.units import format_bytes
+from profiling.values import Limits
 
 APPEARS_WITHIN_S = 5.0
 LAST_WORD_S = 2.0
@@ -17,8 +18,8 @@ LAST_WORD_S = 2.0
 class Eyes(Protocol):
     """Opened when the container has been created and does not run yet."""
 
-    def started(self, limit_bytes: int) -> None:
-        """The container runs now. Raises NoLimitError unless the kernel has the limit."""
+    def started(self, limits: Limits) -> None:
+        """The container runs now. Raises NoLimitError unless the kernel has the limits."""
 
     def sample(self, path: Path, hz: float) -> Sampling:
         """Start to append samples to `path`."""

@@ -15,7 +15,7 @@ from profiling.measuring.cgroup import parse_limit
 from profiling.measuring.sampler import SamplerProcess
 from profiling.measuring.sandboxes import tree
 from profiling.measuring.sandboxes.base import Counters, Sampling
-from profiling.measuring.sandboxes.cgroup import read_counters
+from profiling.measuring.sandboxes.cgroup import kill_as_one, read_counters
 from profiling.measuring.sandboxes.containers.eyes import (
     APPEARS_WITHIN_S,
     LAST_WORD_S,
@@ -23,6 +23,7 @@ from profiling.measuring.sandboxes.containers.eyes import (
     require_limit,
 )
 from profiling.measuring.sandboxes.placement import effective_limit, memory_mount
+from profiling.values import Limits
 
 
 class LocalEyes:
@@ -48,7 +49,7 @@ class LocalEyes:
         self.directory: Path | None = None
         threading.Thread(target=self._listen, name="oomproof-witness", daemon=True).start()
 
-    def started(self, limit_bytes: int) -> None:
+    def started(self, limits: Limits) -> None:
         assert self._witness.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it is over already
             self._witness.stdin.write(b"started\n")
@@ -56,11 +57,13 @@ class LocalEyes:
         self._found.wait(APPEARS_WITHIN_S)
         if self.directory is None:
             return
+        if limits.oom_group:
+            kill_as_one(self._version, self.directory)
         name = "memory.max" if self._version == 2 else "memory.limit_in_bytes"
         with contextlib.suppress(FileNotFoundError):  # ended, by a limit that was in force or by itself
             in_force = parse_limit((self.directory / name).read_bytes())
             # systemd's containers have it one level up.
-            require_limit(limit_bytes, in_force or effective_limit(self._version, self.directory))
+            require_limit(limits.memory_bytes, in_force or effective_limit(self._version, self.directory))
 
     def sample(self, path: Path, hz: float) -> Sampling:
         if self.directory is None:

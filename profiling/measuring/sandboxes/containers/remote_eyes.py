@@ -31,7 +31,7 @@ from profiling.measuring.sandboxes.base import Counters, Sampling
 from profiling.measuring.sandboxes.containers import images, options
 from profiling.measuring.sandboxes.containers.engine import ENGINE_ERRORS, Engine, first_line
 from profiling.measuring.sandboxes.containers.eyes import APPEARS_WITHIN_S, LAST_WORD_S, require_limit
-from profiling.values import Image
+from profiling.values import Image, Limits
 
 DEFAULT_IMAGE = "python:3.11-slim"
 _MODULES = (
@@ -96,11 +96,15 @@ class RemoteEyes:
             self.close()
             raise
 
-    def started(self, limit_bytes: int) -> None:
+    def started(self, limits: Limits) -> None:
+        if limits.oom_group:
+            raise NoLimitError(
+                "memory.oom.group cannot be set on an engine that is not on this machine", "leave oom_group out"
+            )
         self._say("started")
         said = self._answer("limit")
         if not self._over.is_set():
-            require_limit(limit_bytes, said.get("limit"))
+            require_limit(limits.memory_bytes, said.get("limit"))
 
     def sample(self, path: Path, hz: float) -> Sampling:
         self._samples = _Samples(path, self._offset_ns, self._finish)

@@ -126,7 +126,7 @@ class ContainerSandbox:
             eyes = RemoteEyes(self._engine, container.id, f"{container.name}-observer", self._tell)
         try:
             container.start()
-            eyes.started(launch.limits.memory_bytes)
+            eyes.started(launch.limits)
             return RunningContainer(container, eyes, Path(launch.log) if launch.log else None, release)
         except BaseException:
             eyes.close()

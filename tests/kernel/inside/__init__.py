@@ -1,0 +1,1 @@
+"""What runs in the guest, on the standard library and our own light modules."""
