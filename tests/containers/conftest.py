@@ -1,58 +1,78 @@
-"""A real engine and the reference image: what every test of a container needs."""
+"""Real engines and the images that the tests of containers need."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
-import docker
 import pytest
-from docker.errors import DockerException, ImageNotFound
-from docker.models.images import Image
 
-from profiling.measuring.sandboxes.wheels import serve_local_wheels
-from tests.helpers import ROOT
+docker = pytest.importorskip("docker", reason="the package docker is not installed")
 
-TAG = "oomproof/reference"
-OFFLINE_BASE = "oomproof-base"
-"""What scripts/base-image.sh makes."""
+from docker.models.images import Image as BuiltImage  # noqa: E402
+
+from profiling import reference  # noqa: E402
+from profiling.errors import EngineError  # noqa: E402
+from profiling.measuring.sandboxes.containers import images  # noqa: E402
+from profiling.measuring.sandboxes.containers.engine import Engine, connect, podman_service  # noqa: E402
+from tests.containers.services import OFFLINE_BASE, SERVICES  # noqa: E402
 
 
-@pytest.fixture(scope="session")
-def engine() -> Iterator[docker.DockerClient]:
-    """The client of an engine that answers."""
-    try:
-        client = docker.from_env(timeout=1800)
-    except DockerException:
-        pytest.skip("docker: no engine answers")
-    try:
-        client.ping()
-    except (DockerException, OSError):
-        client.close()
-        pytest.skip("docker: no engine answers")
-    yield client
-    client.close()
+@pytest.fixture(scope="session", autouse=True)
+def settings() -> Iterator[None]:
+    """Podman as it works on this machine, and a base image that need not be pulled, for us and what we start."""
+    patch = pytest.MonkeyPatch()
+    if Path("/sys/fs/cgroup/memory").is_dir():
+        # Podman's defaults expect systemd, and crun cgroup v2 alone.
+        patch.setenv("CONTAINERS_CONF", str(Path(__file__).with_name("containers-v1.conf")))
+    yield
+    patch.undo()
 
 
 @pytest.fixture(scope="session")
-def image(engine: docker.DockerClient) -> Image:
-    """The Dockerfile as it is now: built where it is not, a look at cached layers where it is."""
-    base = os.environ.get("PYTHON_IMAGE") or _offline_base(engine)
-    with serve_local_wheels() as wheels:
-        arguments = {"PYTHON_IMAGE": base, "PIP_FIND_LINKS": wheels}
-        built, _ = engine.images.build(
-            path=str(ROOT),
-            tag=TAG,
-            network_mode="host",
-            rm=True,
-            buildargs={name: value for name, value in arguments.items() if value},
-        )
-    return built
-
-
-def _offline_base(engine: docker.DockerClient) -> str | None:
+def docker_engine(settings: None) -> Engine:
     try:
-        engine.images.get(OFFLINE_BASE)
-    except ImageNotFound:
-        return None
-    return OFFLINE_BASE
+        found = connect("docker")
+    except EngineError as error:
+        pytest.skip(error.message)
+    _use_offline_base(found)
+    return found
+
+
+@pytest.fixture(scope="session")
+def podman_engine(docker_engine: Engine, settings: None) -> Iterator[Engine]:
+    """Podman over a socket of its own, as the tool starts it; the base image comes from Docker."""
+    try:
+        with podman_service() as (found, _):
+            base = os.environ.get("PYTHON_IMAGE")
+            if base and not found.client.images.list(name=base):
+                found.client.images.load(b"".join(docker_engine.client.images.get(base).save(named=True)))
+            yield found
+    except EngineError as error:
+        pytest.skip(error.message)
+
+
+@pytest.fixture(params=["docker", "podman"])
+def any_engine(request: pytest.FixtureRequest) -> Engine:
+    found: Engine = request.getfixturevalue(f"{request.param}_engine")
+    images.ensure(found, SERVICES, lambda text: None)
+    return found
+
+
+@pytest.fixture(scope="session")
+def engine(docker_engine: Engine) -> docker.DockerClient:
+    return docker_engine.client
+
+
+@pytest.fixture(scope="session")
+def image(docker_engine: Engine) -> BuiltImage:
+    """The Dockerfile as it is now: built where it is not, a look at its label where it is."""
+    images.ensure(docker_engine, reference.image(), lambda text: None)
+    return docker_engine.client.images.get(reference.IMAGE_NAME)
+
+
+def _use_offline_base(found: Engine) -> None:
+    """What scripts/base-image.sh made, where nobody named another base."""
+    if "PYTHON_IMAGE" not in os.environ and found.client.images.list(name=OFFLINE_BASE):
+        os.environ["PYTHON_IMAGE"] = OFFLINE_BASE

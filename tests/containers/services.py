@@ -1,0 +1,48 @@
+"""The services of tests/targets as container images, and sandboxes to run them in."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from loadtests.plan import RequestTemplate
+from profiling.measuring.sandboxes.containers import options
+from profiling.measuring.sandboxes.containers.engine import Engine
+from profiling.measuring.sandboxes.containers.sandbox import ContainerSandbox
+from profiling.values import Build, Image, Service, Target
+from tests.helpers import TARGETS
+
+OFFLINE_BASE = "oomproof-base"
+SERVICES = Image(
+    name="oomproof/test-services", build=Build(context=str(TARGETS), dockerfile=str(TARGETS / "Dockerfile"))
+)
+
+
+def contained(script: str, *command: str, startup_timeout_s: float = 20.0, **env: str) -> Target:
+    """A service of tests/targets in a container; `command` instead of the script where given."""
+    image = Image(name=SERVICES.name, build=SERVICES.build, command=command or ("python3", f"{script}.py"))
+    return Target(
+        name=script,
+        services=(
+            Service(image=image, directory=str(TARGETS), env=env, ready="/", startup_timeout_s=startup_timeout_s),
+        ),
+        request=RequestTemplate(expect_json_schema={"type": "object", "required": ["response"]}),
+    )
+
+
+@contextlib.contextmanager
+def opened(engine: Engine) -> Iterator[ContainerSandbox]:
+    """A sandbox on the engine, after which nothing of ours is left there."""
+    before = leftovers(engine)
+    with contextlib.closing(ContainerSandbox(engine, SERVICES, "a test", lambda text: None)) as sandbox:
+        yield sandbox
+    assert leftovers(engine) == before
+
+
+def leftovers(engine: Engine) -> set[str]:
+    """Containers with our label, and cgroups of containers."""
+    found = engine.client.containers.list(all=True, filters={"label": options.LABEL}, ignore_removed=True)
+    roots = [Path("/sys/fs/cgroup")] if engine.cgroup_version == 2 else list(Path("/sys/fs/cgroup").iterdir())
+    groups = [path for root in roots for parent in ("docker", "libpod_parent") for path in (root / parent).glob("*/")]
+    return {container.name for container in found} | {str(path) for path in groups if path.name != "conmon"}
