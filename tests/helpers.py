@@ -37,7 +37,8 @@ def target(script: str, *, startup_timeout_s: float = 20.0, **env: str) -> Targe
 def plan(service: Target, *, memory_mib: int = 128, users: int = 2, duration_s: float = 2.0, **more: object) -> RunPlan:
     load = LoadPlan.constant(users, duration_s, request_timeout_s=5.0, stop_timeout_s=2.0)
     limits = Limits(memory_bytes=memory_mib * MIB)
-    return RunPlan(name=service.name, target=service, limits=limits, load=load, cold=False, **more)  # type: ignore[arg-type]
+    settings = {"cold": False, **more}
+    return RunPlan(name=service.name, target=service, limits=limits, load=load, **settings)  # type: ignore[arg-type]
 
 
 def our_cgroups() -> list[Path]:

@@ -35,6 +35,7 @@ def with_findings(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Analys
     answers = _answers(run, budget)
     found = [
         *_kills(run),
+        *_kill_count(run),
         *(_stuck(run, stored) or _thrashing(run, stored, suffers=bool(answers))),
         *_end(run),
         *answers,

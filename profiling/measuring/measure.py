@@ -13,9 +13,9 @@ from loadtests.driver import LoadError, LoadProcess
 from loadtests.plan import LoadEnd, LoadPlan, LoadSummary
 from profiling.errors import InterruptedRunError, LoadFailedError, OomproofError
 from profiling.measuring import environment, page_cache, samples, store
-from profiling.measuring.events import Observer, PhaseStarted, RunFinished, RunStarted, Tick
+from profiling.measuring.events import Note, Observer, PhaseStarted, RunFinished, RunStarted, Tick
 from profiling.measuring.interrupts import uninterrupted
-from profiling.measuring.readiness import claim_port, free_port, is_ready
+from profiling.measuring.readiness import LOOPBACK, claim_port, free_port, is_ready, listens_everywhere
 from profiling.measuring.sandboxes.base import Counters, Launch, Running, Sampling, Sandbox
 from profiling.measuring.watch import Watch
 from profiling.values import Limits, Outcome, PageCache, Phase, RunResult, Target, Value
@@ -179,6 +179,9 @@ class _Run:
                 return False
             time.sleep(_POLL_S)
         self.ready_ns = time.monotonic_ns()
+        if self.sandbox.host == LOOPBACK and listens_everywhere(port):
+            text = f"{self.plan.name}: port {port} is open on every address of this machine while it runs; bind it to {{host}}"
+            self.observer.notify(Note(text=text))
         return True
 
     def _load(self, service: Running, load: LoadProcess) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
+from pathlib import Path
 
 from profiling.errors import PortTakenError
 
 LOOPBACK = "127.0.0.1"
+_LISTEN = "0A"
 
 
 def free_port() -> int:
@@ -42,3 +45,15 @@ def is_ready(host: str, port: int, path: str, timeout_s: float = 2.0) -> bool:
         return False
     finally:
         connection.close()
+
+
+def listens_everywhere(port: int) -> bool:
+    """Whether something of this machine takes connections to `port` on all its addresses. See proc_net_tcp(5)."""
+    for name in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            for line in Path(name).read_text().splitlines()[1:]:
+                _, local, _, state, *_ = line.split()
+                address, _, number = local.rpartition(":")
+                if state == _LISTEN and int(number, 16) == port and not address.strip("0"):
+                    return True
+    return False

@@ -13,7 +13,7 @@ import pytest
 from docker.models.containers import Container
 from docker.models.images import Image
 
-from profiling.measuring.readiness import HOST, free_port, is_ready
+from profiling.measuring.readiness import LOOPBACK, free_port, is_ready
 from tests.helpers import MIB
 
 pytestmark = pytest.mark.e2e
@@ -42,13 +42,13 @@ class Service:
             network_mode="host",
             mem_limit=512 * MIB,
             memswap_limit=512 * MIB,
-            environment={"HOST": HOST, "PORT": str(self.port), **env},
+            environment={"HOST": LOOPBACK, "PORT": str(self.port), **env},
             **options,
         )
 
     def start(self) -> None:
         self.container.start()
-        self.wait_until(lambda: is_ready(self.port, "/ready"))
+        self.wait_until(lambda: is_ready(LOOPBACK, self.port, "/ready"))
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + STARTUP_S
@@ -62,7 +62,7 @@ class Service:
         return str(self.container.logs().decode())
 
     def chat(self, document: object) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=30)
         try:
             connection.request("POST", "/chat", json.dumps(document), {"Content-Type": "application/json"})
             response = connection.getresponse()
@@ -176,7 +176,7 @@ def test_port_and_workers_come_from_the_environment(start: Start) -> None:
     assert one.port != two.port
     one.wait_until(lambda: one.workers() == 1)
     two.wait_until(lambda: two.workers() == 2)
-    assert f"Listening at: http://{HOST}:{two.port}" in two.log()
+    assert f"Listening at: http://{LOOPBACK}:{two.port}" in two.log()
 
 
 def test_the_health_check_tells_a_service_from_none(start: Start, image: Image) -> None:
@@ -218,7 +218,7 @@ def test_it_ends_within_ten_seconds_of_sigterm(start: Start) -> None:
     service = start(WEB_CONCURRENCY="2")
     assert service.chat(QUESTION)[0] == 200
     # A client that keeps its connection open must not hold the service.
-    idle = http.client.HTTPConnection(HOST, service.port, timeout=30)
+    idle = http.client.HTTPConnection(LOOPBACK, service.port, timeout=30)
     idle.connect()
     try:
         service.container.kill("SIGTERM")

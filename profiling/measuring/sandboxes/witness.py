@@ -2,7 +2,7 @@
 
 A container's cgroup is removed within milliseconds (14 ms with Docker 20.10 here) of the end of its first process,
 and the kernel's count of OOM kills with it. So, where it may, the witness enters the cgroup as well: a cgroup with a
-process in it cannot be removed. It waits there without allocating anything, is exempt from OOM kills
+process in it cannot be removed. It waits there without allocating anything, is exempt from OOM kills where it may be
 (oom_score_adj -1000), and leaves as soon as it is alone and has read the counters; container runtimes try the removal
 for about 0.3 s. On v1 it enters before the container's first process runs. On v2 a process in the cgroup could keep
 the runtime from making children of it, so there it enters when it is told that the container has started; until
@@ -88,8 +88,10 @@ class Witness:
 
     def enter(self) -> bool:
         """Become a process of the cgroup, so that it cannot be removed; False where that is not allowed."""
-        try:
+        # Without the right to be exempt it is still the last that the kernel would choose: the smallest.
+        with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("-1000")
+        try:
             self._procs.write_text(str(os.getpid()))
         except OSError:
             return False

@@ -28,9 +28,13 @@ def seen(path: Path, run_directory: Path) -> str:
 
 
 def _memray_parts() -> list[Path]:
-    """memray's package, and the libraries that its wheel brings along."""
-    spec = importlib.util.find_spec("memray")
-    if spec is None or spec.origin is None:
+    """memray's package, the libraries that its wheel brings along, and the one module that it needs beside them (what it
+    needs of rich, the launcher stands in for)."""
+    memray, extensions = (importlib.util.find_spec(name) for name in ("memray", "typing_extensions"))
+    if memray is None or memray.origin is None:
         return []
-    package = Path(spec.origin).parent
-    return [part for part in (package, package.with_name("memray.libs")) if part.is_dir()]
+    package = Path(memray.origin).parent
+    parts = [package, package.with_name("memray.libs")]
+    if extensions is not None and extensions.origin is not None:
+        parts.append(Path(extensions.origin))
+    return [part for part in parts if part.exists()]

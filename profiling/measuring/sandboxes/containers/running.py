@@ -62,10 +62,10 @@ class RunningContainer:
         stop(self._container, self._ended, 0.0)
         self.counters()
         self._closed = True
+        self._output.close()  # while there is something to read from
         with contextlib.suppress(*ENGINE_ERRORS):
             self._container.remove(force=True, v=True)
         self._eyes.close()
-        self._output.close()
         self._release()
 
 
