@@ -27,6 +27,9 @@ $(VENV)/.stamp: pyproject.toml scripts/setup.sh
 base-image: ## a base for the Dockerfile where none can be pulled: debootstrap, as root
 	@sh scripts/base-image.sh
 
+image: setup ## the reference backend's container image, from the Dockerfile; PYTHON_IMAGE names another base
+	@PYTHONPATH=. $(PYTHON) scripts/image.py
+
 compare: setup ## prove that loading the model once stops the OOM kills
 	$(PYTHON) cli.py compare
 

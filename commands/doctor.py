@@ -6,21 +6,26 @@ import contextlib
 import importlib.util
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from commands.options import json_option
 from profiling import reference
-from profiling.errors import ExitCode, NoLimitError, OomproofError
+from profiling.errors import EngineError, ExitCode, NoLimitError, OomproofError
 from profiling.measuring.sandboxes import tree
 from profiling.measuring.sandboxes.cgroup import CgroupSandbox
 from profiling.measuring.sandboxes.placement import Placement, effective_limit, find_placement
 from profiling.units import format_bytes, parse_bytes
 from profiling.values import Limits, Value
+
+if TYPE_CHECKING:
+    from profiling.measuring.sandboxes.containers.engine import Engine
 
 
 class Check(Value, frozen=True, kw_only=True):
@@ -39,7 +44,8 @@ _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Say what this machine can do: cgroup version and rights, swap, priority, memray, the reference model.
+    """Say what this machine can do: cgroup version and rights, swap, priority, container engines, memray, the
+    reference model.
 
     The limit is tried, not guessed: a process that takes more than its limit is started, and the kernel's count of
     OOM kills is read. Exit code: 0 everything needed is there, 4 it is not.
@@ -175,4 +181,46 @@ def _packages() -> list[Check]:
     return checks
 
 
-_LOOKS: tuple[Callable[[], list[Check]], ...] = (_leftovers, _limits, _swap, _priority, _packages)
+def _engines() -> list[Check]:
+    """Which container engines answer, how far they can be seen into, and what they still hold of ours."""
+    if importlib.util.find_spec("docker") is None:
+        message = "the package docker is not installed: no containers"
+        return [Check(id="docker", status="warn", message=message, hint="pip install 'oomproof[containers]'")]
+    from profiling.measuring.sandboxes.containers import engine
+
+    checks = []
+    for name in engine.ENGINES:
+        try:
+            checks += _engine(engine.connect(name))
+        except EngineError as error:
+            hint = error.hint
+            if name == "podman" and shutil.which("podman"):
+                hint = "nothing needs doing: --sandbox podman starts it for as long as it is needed"
+            checks.append(Check(id=name, status="warn", message=error.message, hint=hint))
+    return checks
+
+
+def _engine(found: Engine) -> list[Check]:
+    from profiling.measuring.sandboxes.containers import images, leftovers
+
+    where = (
+        "its cgroups are seen from here" if found.local else "not on this machine: an observer container looks there"
+    )
+    message = f"{found} answers (cgroup v{found.cgroup_version}, {where})"
+    checks = [Check(id=found.name, status="ok", message=message)]
+    image = reference.image()
+    state = images.state(found, image)
+    if state is not images.State.READY:
+        message = f"{found.name}: the image {image.name} is {images.SAID[state]}"
+        hint = "make image, or let --sandbox build it"
+        checks.append(Check(id=f"{found.name}-image", status="warn", message=message, hint=hint))
+    left = leftovers.find(found)
+    if left:
+        message = f"{found.name}: left over from runs that died: {', '.join(container.name for container in left)}"
+        checks.append(
+            Check(id=f"{found.name}-leftovers", status="warn", message=message, hint="the next run there clears them")
+        )
+    return checks
+
+
+_LOOKS: tuple[Callable[[], list[Check]], ...] = (_leftovers, _limits, _swap, _priority, _engines, _packages)

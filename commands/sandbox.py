@@ -53,16 +53,13 @@ def _chosen(target: Target, observer: Observer) -> contextlib.AbstractContextMan
             continue
         if state is images.State.READY:
             return _container(name, target, observer, why=f"auto: the target has an image and {name} answers")
-        problems.append(f"{name}: the image {image.name} is {_STATES[state.value]}")
+        problems.append(f"{name}: the image {image.name} is {images.SAID[state]} (make image)")
     if not target.service.command:
         raise EngineError(
             f"no container engine answers ({'; '.join(problems)})",
             "start Docker or Podman; `doctor` says what is missing",
         )
     return _cgroup(target, f"auto: {'; '.join(problems)}")
-
-
-_STATES = {"missing": "not built (make image)", "stale": "older than these sources (make image)"}
 
 
 @contextlib.contextmanager

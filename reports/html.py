@@ -118,16 +118,18 @@ def _facts(report: Report) -> list[Fact]:
 
     add("Sandbox", lambda run: run.summary.sandbox)
     where("Why this sandbox", "sandbox_reason")
+    where("Engine", "engine")
+    where("Image", "image")
     where("Swap", "swap")
     add("Page cache before the run", lambda run: str(run.summary.page_cache))
     add("CPU limit", lambda run: f"{run.result.limits.cpus:g} CPUs" if run.result.limits.cpus else "none")
     add("Load", _load)
-    add("Service", lambda run: shlex.join(run.result.target.service.command))
+    add("Service", _command)
     where("Machine", "machine")
     where("CPUs", "cpu_count")
     where("Memory of the machine", "memory_total_bytes", lambda size: format_bytes(float(str(size))))
     where("Kernel", "kernel")
-    where("Python", "python")
+    where("Python of the tool", "python")
     where("oomproof", "tool_version")
     add("Packages", _packages)
     add("Measured at", lambda run: run.result.started_at)
@@ -135,6 +137,13 @@ def _facts(report: Report) -> list[Fact]:
         share = f"{format_percent(report.beside_share)} of the time that the runs themselves took"
         facts.append(Fact("Time spent beside the runs", (("", share),)))
     return facts
+
+
+def _command(run: AnalysedRun) -> str:
+    service, contained = run.result.target.service, run.result.environment and run.result.environment.image
+    if not contained or service.image is None:
+        return shlex.join(service.command)
+    return shlex.join(service.image.command) or "the image's own command"
 
 
 def _load(run: AnalysedRun) -> str:

@@ -12,7 +12,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from profiling.judging.report import Report
+from profiling.judging.report import AnalysedRun, Report
 from profiling.units import format_bytes, format_ms, format_percent, format_seconds
 from profiling.values import HeldMemory, Profile, Summary
 from reports.figures import NONE, headroom, rate
@@ -140,6 +140,14 @@ def _block(console: Console, block: list[Summary], candidates: set[str], column:
     plain("start-up", lambda summary: format_seconds(summary.startup_s))
 
 
+def _sandbox(run: AnalysedRun) -> str:
+    """What enforced the limit, and why that."""
+    where = run.result.environment
+    if where is None:
+        return run.summary.sandbox
+    return f"{where.engine or run.summary.sandbox} ({where.sandbox_reason})"
+
+
 def _name(summary: Summary, candidate: bool, width: int) -> Text:
     mark = " (candidate)" if candidate and width >= 20 else ""
     return Text(shorten(summary.name, width - len(mark)), style="bold").append(mark, style="not bold dim")
@@ -222,6 +230,8 @@ def _line(held: HeldMemory, roots: tuple[str, ...]) -> Text:
 
 
 def _places(console: Console, report: Report) -> None:
+    for line in dict.fromkeys(_sandbox(run) for run in report.runs):
+        _wrapped(console, Text(line, style="not dim"), "sandbox ", style="dim")
     for run in report.runs:
         if run.summary.run_dir:
             console.print(Text("run     ", style="dim").append(run.summary.run_dir, style="not dim"), soft_wrap=True)

@@ -23,7 +23,7 @@ def tool_version() -> str:
 def describe(sandbox: Sandbox, packages: Iterable[str]) -> Environment:
     """This machine, the sandbox, and the versions of those of `packages` that are installed beside the tool."""
     versions = {}
-    for package in packages:
+    for package in packages if sandbox.image is None else ():  # what an image has in it is its own
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return Environment(

@@ -20,6 +20,7 @@ from profiling.measuring.sandboxes.wheels import serve_local_wheels
 from profiling.values import Build, Image
 
 _SOURCE_LABEL = "oomproof.source"
+_BASE_LABEL = "oomproof.base"
 _BASE = "PYTHON_IMAGE"
 _STEP = re.compile(r"(?:Step|STEP) \d+/\d+ ?: .*")
 
@@ -31,13 +32,23 @@ class State(StrEnum):
     MISSING = "missing"
 
 
+SAID = {State.READY: "built", State.STALE: "not built from these sources", State.MISSING: "not built"}
+"""The states in words, to stand after "the image is"."""
+
+
 def state(engine: Engine, image: Image) -> State:
     """Whether the image is there, and if it can be built here, whether it was made from these sources."""
     try:
         found = engine.client.images.get(image.name)
     except ImageNotFound:
         return State.MISSING
-    if image.build and (found.labels or {}).get(_SOURCE_LABEL) != source_digest(image.build):
+    labels = found.labels or {}
+    base = os.environ.get(_BASE)
+    if image.build and (
+        labels.get(_SOURCE_LABEL) != source_digest(image.build)
+        # Without a word on the base, the one that it was built on is meant.
+        or (base and labels.get(_BASE_LABEL) != build_arguments(image.build)[_BASE])
+    ):
         return State.STALE
     return State.READY
 
@@ -76,7 +87,7 @@ def build(engine: Engine, image: Image, tell: Callable[[str], object]) -> None:
             dockerfile=os.path.relpath(made.dockerfile, made.context),
             tag=image.name,
             buildargs=arguments,
-            labels={_SOURCE_LABEL: source_digest(made)},
+            labels={_SOURCE_LABEL: source_digest(made), _BASE_LABEL: arguments.get(_BASE, "")},
             # The engine's default network may not be there; a build only fetches.
             network_mode="host" if engine.local else None,
             rm=True,
@@ -106,7 +117,7 @@ def source_digest(build: Build) -> str:
     """One digest over all that the build reads: the files of its context that `.dockerignore` leaves in, the
     Dockerfile, the arguments. Raises ImageError if they cannot be read."""
     context = Path(build.context)
-    digest = hashlib.sha256(json.dumps(build_arguments(build), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(build.args, sort_keys=True).encode())
     try:
         digest.update(Path(build.dockerfile).read_bytes())
         for name in sorted(exclude_paths(build.context, _ignored(context))):

@@ -16,7 +16,7 @@ from profiling.measuring.interior import Interior
 from profiling.measuring.readiness import LOOPBACK
 from profiling.measuring.sandboxes import tree
 from profiling.measuring.sandboxes.base import Launch, Running, fill
-from profiling.measuring.sandboxes.containers import images, options
+from profiling.measuring.sandboxes.containers import images, leftovers, options
 from profiling.measuring.sandboxes.containers.engine import ENGINE_ERRORS, Engine, first_line
 from profiling.measuring.sandboxes.containers.eyes import Eyes
 from profiling.measuring.sandboxes.containers.interior import ContainerInterior
@@ -52,7 +52,7 @@ class ContainerSandbox:
         if not engine.swap_limit:
             _require_no_swap(engine)
             self.swap = "off (this machine has none)"
-        self._clear_orphans()
+        leftovers.clear(engine)
         self.image = f"{image.name} ({images.ensure(engine, image, tell)})"
         self._keeper = container_keeper(engine.address)
 
@@ -131,13 +131,6 @@ class ContainerSandbox:
         except BaseException:
             eyes.close()
             raise
-
-    def _clear_orphans(self) -> None:
-        """Remove what a dead tool left, as far as its keeper did not."""
-        with contextlib.suppress(*ENGINE_ERRORS):
-            for container in self._engine.client.containers.list(all=True, filters={"label": options.LABEL}):
-                if options.is_orphan(container.labels.get(options.LABEL, ""), local=self._engine.local):
-                    _remove(container)
 
 
 def _containers(name: str) -> tuple[str, str]:
