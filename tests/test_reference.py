@@ -23,6 +23,8 @@ EXAMPLES = {
     "python cli.py compare": "test_the_default_comparison_is_proved",
     "python cli.py compare --users 8 --duration 20s --json": "test_the_default_comparison_is_proved",
     "python cli.py compare --users 64": "test_the_singleton_holds_64_users",
+    "python cli.py compare --sandbox docker": "tests/containers/test_commands.py",
+    "python cli.py compare --sandbox podman": "tests/containers/test_commands.py",
     "python cli.py compare --checkpoint safetensors": "test_mapped_weights_let_the_baseline_survive_and_it_is_said",
     "python cli.py serve --lifecycle per-request": "test_serve_answers_and_ends_with_ctrl_c",
     "python cli.py profile per-request": "test_profile_blames_the_line_that_loads_the_weights",
@@ -33,11 +35,15 @@ EXAMPLES = {
 """Every command that the README shows, and where it is run; tests/test_docs.py holds the README against it."""
 
 
+WITHOUT_ENGINES = {"DOCKER_HOST": "unix:///nonexistent.sock", "CONTAINER_HOST": "unix:///nonexistent.sock"}
+"""So that `auto` means a cgroup here, whatever this machine has; tests/containers/ has the rest."""
+
+
 def run(*arguments: str) -> tuple[int, str, str]:
     done = subprocess.run(
         [sys.executable, "cli.py", *arguments],
         cwd=ROOT,
-        env={**os.environ, "NO_COLOR": "1"},
+        env={**os.environ, **WITHOUT_ENGINES, "NO_COLOR": "1"},
         capture_output=True,
         text=True,
         timeout=900,
@@ -131,7 +137,11 @@ def test_serve_answers_and_ends_with_ctrl_c() -> None:
     before = our_cgroups()
     # The signal goes to the whole foreground group in a terminal; here to the tool alone, which must do for the rest.
     process = subprocess.Popen(
-        [sys.executable, "cli.py", "serve", "--lifecycle", "lazy"], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        [sys.executable, "cli.py", "serve", "--lifecycle", "lazy"],
+        cwd=ROOT,
+        env={**os.environ, **WITHOUT_ENGINES},
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stderr is not None
     address = None
