@@ -25,9 +25,8 @@ class Interior(Protocol):
     def directory(self) -> str:
         """Its working directory, absolute."""
 
-    @property
-    def memray_site(self) -> str | None:
-        """A directory with this tool's own memray, to be used where the world has none; None: there is no such thing."""
+    def memray_site(self, interpreter: str) -> str | None:
+        """A directory with a memray for that interpreter, to be used where it has none of its own; None: there is none."""
 
     def executable(self, path: str) -> bool:
         """Whether there is such a file, relative paths from the working directory, and it may be executed."""
@@ -52,7 +51,10 @@ class ThisMachine:
     command: tuple[str, ...]
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     directory: str = "."
-    memray_site: str | None = None
+    site: str | None = None
+
+    def memray_site(self, interpreter: str) -> str | None:
+        return self.site
 
     def executable(self, path: str) -> bool:
         full = Path(self.directory, path)

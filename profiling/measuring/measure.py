@@ -169,7 +169,7 @@ class _Run:
             self.exit_status = service.exit_status()
             kills = service.counters().oom_kills
             if self.exit_status is not None:
-                self._ended(f"{_how(self.exit_status)} before it was ready", Outcome.CRASHED)
+                self._ended(f"{_how(self.exit_status, self.sandbox)} before it was ready", Outcome.CRASHED)
                 return False
             if kills >= _KILLS_AT_START:
                 self._ended(f"killed {kills} times before it was ready", Outcome.OOM_KILLED)
@@ -190,7 +190,7 @@ class _Run:
             self._tick()
             self.exit_status = service.exit_status()
             if self.exit_status is not None:
-                self._ended(f"{_how(self.exit_status)} under load", Outcome.CRASHED)
+                self._ended(f"{_how(self.exit_status, self.sandbox)} under load", Outcome.CRASHED)
                 load.stop()
                 break
             time.sleep(_POLL_S)
@@ -208,7 +208,7 @@ class _Run:
             self._tick()
             self.exit_status = service.exit_status()
             if self.exit_status is not None:
-                self._ended(f"{_how(self.exit_status)} after the load", Outcome.CRASHED)
+                self._ended(f"{_how(self.exit_status, self.sandbox)} after the load", Outcome.CRASHED)
             time.sleep(_POLL_S)
 
     def _stop(self, service: Running) -> None:
@@ -328,8 +328,8 @@ class _Run:
         )
 
 
-def _how(status: int) -> str:
-    if status == 125:
+def _how(status: int, sandbox: Sandbox) -> str:
+    if status == 125 and sandbox.image is None:
         return "it could not enter its cgroup"
     return f"ended by signal {-status}" if status < 0 else f"ended with exit status {status}"
 

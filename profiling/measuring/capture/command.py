@@ -75,14 +75,14 @@ def find_memray(program: PythonProgram, interior: Interior, scratch: Path, *, ti
     reason = _check_memray(program, interior, timeout_s)
     if reason is None:
         return None
-    site = interior.memray_site
+    site = interior.memray_site(program.interpreter)
     if site is None:
         raise CannotTrackError(reason)
     trivial = PythonProgram(program.interpreter, program.options, ("-c", "pass"))
     done = _run(trivial.tracked(scratch / "check.bin", interior, site), interior, timeout_s)
     if isinstance(done, str) or done.returncode:
         said = done if isinstance(done, str) else _last_line(done)
-        raise CannotTrackError(f"{reason}, and this tool's own cannot be used there: {said}")
+        raise CannotTrackError(f"{reason}, and the one at hand cannot be used there: {said}")
     return site
 
 

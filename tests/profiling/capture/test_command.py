@@ -134,7 +134,7 @@ def test_memray_is_looked_for_in_the_targets_own_environment(tmp_path: Path) -> 
 def test_an_interpreter_without_memray_borrows_the_tools(tmp_path: Path) -> None:
     program = interpreter("-I", "-S")
     site = str(Path(importlib.util.find_spec("memray").submodule_search_locations[0]).parent)  # type: ignore[union-attr,index]
-    interior = dataclasses.replace(here([], tmp_path), memray_site=site)
+    interior = dataclasses.replace(here([], tmp_path), site=site)
     assert find_memray(program, interior, tmp_path) == site
     write(tmp_path / "app.py", "import sys\nheld = bytearray(8 << 20)\nprint(sys.path)")
     ran = alone(PythonProgram(PYTHON, ("-I", "-S"), ("app.py",)).tracked(tmp_path / "c.bin", interior, site), tmp_path)
@@ -145,7 +145,7 @@ def test_an_interpreter_without_memray_borrows_the_tools(tmp_path: Path) -> None
 
 def test_a_borrowed_memray_that_does_not_fit_is_a_reason(tmp_path: Path) -> None:
     write(tmp_path / "site" / "memray" / "__init__.py", "raise ImportError('made for another Python')")
-    interior = dataclasses.replace(here([], tmp_path), memray_site=str(tmp_path / "site"))
+    interior = dataclasses.replace(here([], tmp_path), site=str(tmp_path / "site"))
     with pytest.raises(CannotTrackError, match=r"not installed for .* cannot be used there: .*made for another Python"):
         find_memray(interpreter("-I", "-S"), interior, tmp_path)
 

@@ -12,13 +12,14 @@ from typing import Any
 
 from docker.errors import NotFound
 
-from profiling.measuring.sandboxes.containers import options, place
+from profiling.measuring.sandboxes.containers import borrowed, options, place
 from profiling.measuring.sandboxes.containers.engine import ENGINE_ERRORS, Engine, first_line
 from profiling.values import Service
 
 _SYMLINK = 1 << 27  # Go's os.ModeSymlink, which the engines' archive API reports
 _DIRECTORY = 1 << 31
 _LINKS_AT_MOST = 20
+_VERSION_TIMEOUT_S = 20.0
 
 
 class ContainerInterior:
@@ -38,7 +39,18 @@ class ContainerInterior:
         inherited = dict(entry.partition("=")[::2] for entry in config.get("Env") or ())
         self.environ: Mapping[str, str] = {**inherited, **service.env}
         self.directory = config.get("WorkingDir") or "/"
-        self.memray_site = place.SITE
+        self.memray: Sequence[Path] = ()
+        """What of this machine stands for the image's memray, once it was asked for."""
+
+    def memray_site(self, interpreter: str) -> str | None:
+        try:
+            done = self.run(
+                [interpreter, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], _VERSION_TIMEOUT_S
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        self.memray = borrowed.memray_for(done.stdout.strip()) if done.returncode == 0 else ()
+        return place.SITE if self.memray else None
 
     def executable(self, path: str) -> bool:
         try:
@@ -90,7 +102,7 @@ class ContainerInterior:
         raise FileNotFoundError(path)
 
     def _container(self, command: Sequence[str] = ()) -> _Removed:
-        settings = {**options.guarded(self._engine), **options.traced(self._run_directory)}
+        settings = {**options.guarded(self._engine), **options.traced(self._run_directory, self.memray)}
         settings.pop("detach")
         return _Removed(
             self._engine.client.containers.create(

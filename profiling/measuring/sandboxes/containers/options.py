@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +72,10 @@ def command_line(command: Sequence[str]) -> dict[str, Any]:
     return {"entrypoint": [command[0]], "command": list(command[1:])} if command else {}
 
 
-def traced(run_directory: Path) -> dict[str, Any]:
+def traced(run_directory: Path, memray: Iterable[Path]) -> dict[str, Any]:
     """What a memray pass needs to see. SELinux would keep a container from files of the host's."""
     return {
-        "volumes": place.mounts(run_directory),
+        "volumes": place.mounts(run_directory, memray),
         "security_opt": ["no-new-privileges", "label=disable"],
     }
 

@@ -44,6 +44,7 @@ class ContainerSandbox:
             )
         self._engine = engine
         self._tell = tell
+        self._interior: ContainerInterior | None = None
         self.name = engine.name
         self.reason = why
         self.engine = f"{engine}, cgroup v{engine.cgroup_version}"
@@ -73,7 +74,8 @@ class ContainerSandbox:
         if not self._engine.local:
             raise CannotTrackError(f"{self._engine} is on another machine, which sees no directory of this one")
         shared.chmod(0o777)  # the container's user is seldom ours
-        return ContainerInterior(self._engine, service, shared)
+        self._interior = ContainerInterior(self._engine, service, shared)
+        return self._interior
 
     def start(self, launch: Launch) -> Running:
         """Raises EngineError if the engine refuses."""
@@ -113,7 +115,11 @@ class ContainerSandbox:
             **options.limited(launch.limits),
             **options.network(self._engine, launch.port),
             **options.command_line(command),
-            **(options.traced(Path(launch.directory)) if launch.traced else {}),
+            **(
+                options.traced(Path(launch.directory), self._interior.memray)
+                if launch.traced and self._interior
+                else {}
+            ),
         }
 
     def _started(self, container: Any, launch: Launch, release: Callable[[], object]) -> Running:
