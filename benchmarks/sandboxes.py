@@ -27,7 +27,7 @@ _WITHIN = 0.03
 
 def main() -> None:
     rows: dict[str, tuple[list[int], dict[str, Any]]] = {}
-    with tempfile.TemporaryDirectory(prefix="oomproof-bench-") as scratch, podman_service() as (podman, _):
+    with tempfile.TemporaryDirectory(prefix="oomproof-bench-") as scratch, podman_service() as podman:
         os.environ.setdefault("CONTAINER_HOST", podman.address)
         for sandbox in ("cgroup", *ENGINES):
             place = Path(scratch) / sandbox

@@ -90,15 +90,12 @@ def _container(name: str, target: Target, observer: Observer, why: str = "asked 
             f"--sandbox {name} needs the package docker ({error})", "pip install 'oomproof[containers]'"
         ) from error
     with contextlib.ExitStack() as stack:
-        pid = None
         try:
             found = engine.connect(name)
         except EngineError:
             if name != "podman":
                 raise
-            found, pid = stack.enter_context(engine.podman_service())
+            found = stack.enter_context(engine.podman_service())
         sandbox = ContainerSandbox(found, target.service.image, why, lambda text: observer.notify(Note(text=text)))
         stack.enter_context(contextlib.closing(sandbox))
-        if pid is not None:
-            sandbox.guard_process(pid)
         yield sandbox

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from loadtests.plan import LoadPlan, RequestTemplate
@@ -47,6 +51,27 @@ def our_cgroups() -> list[Path]:
     found = [entry for parent in parents for entry in parent.iterdir() if entry.name.startswith("oomproof-")]
     mine = tree.owned_name("x").rpartition("-")[0]
     return [entry for entry in found if entry.name.startswith(mine) or tree.is_orphan(entry.name)]
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+    """Until it holds; fails if it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def run_cli(*arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+    """The tool as a process of its own, to its end."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), *arguments],
+        cwd=cwd,
+        env={**os.environ, "NO_COLOR": "1", **env},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
 
 
 class Recorder:

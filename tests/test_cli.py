@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cli import main, oomproof
-from tests.helpers import ROOT, TARGETS, our_cgroups
+from tests.helpers import ROOT, TARGETS, our_cgroups, run_cli
 
 CONFIG = f"""
 [target]
@@ -42,18 +42,6 @@ def config(tmp_path: Path) -> Path:
     path = tmp_path / "oomproof.toml"
     path.write_text(CONFIG)
     return path
-
-
-def run(*arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "cli.py"), *arguments],
-        cwd=cwd,
-        env={**os.environ, "NO_COLOR": "1", **env},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
 
 
 def assert_two_lines(done: subprocess.CompletedProcess[str], code: int, *said: str) -> None:
@@ -107,12 +95,12 @@ def test_with_json_an_error_is_a_document_on_stdout(capsys: pytest.CaptureFixtur
 
 def test_an_unknown_key_of_the_config_file_is_named_with_the_nearest(config: Path) -> None:
     config.write_text(CONFIG.replace("ready =", "redy ="))
-    assert_two_lines(run("compare", "--target", str(config)), 2, "target.redy", "did you mean 'ready'?")
+    assert_two_lines(run_cli("compare", "--target", str(config)), 2, "target.redy", "did you mean 'ready'?")
 
 
 def test_a_bad_unit_in_the_config_file_is_named_with_its_key(config: Path) -> None:
     config.write_text(CONFIG.replace("128MiB", "128 apples"))
-    assert_two_lines(run("compare", "--target", str(config)), 2, "target.memory", "128 apples")
+    assert_two_lines(run_cli("compare", "--target", str(config)), 2, "target.memory", "128 apples")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +119,7 @@ def test_a_value_of_the_config_file_that_cannot_be_is_exit_2_before_anything_is_
 ) -> None:
     assert old in CONFIG
     config.write_text(CONFIG.replace(old, new))
-    assert_two_lines(run("compare", "--target", str(config), "--out", str(tmp_path / "runs")), 2, said)
+    assert_two_lines(run_cli("compare", "--target", str(config), "--out", str(tmp_path / "runs")), 2, said)
     assert not (tmp_path / "runs").exists()
 
 
@@ -140,19 +128,21 @@ def test_a_taken_port_is_exit_4(config: Path, tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = run("compare", "--target", str(config), "--port", port, "--no-profile", "--out", str(tmp_path / "runs"))
+        done = run_cli(
+            "compare", "--target", str(config), "--port", port, "--no-profile", "--out", str(tmp_path / "runs")
+        )
     assert_two_lines(done, 4, f"port {port}", "--port")
 
 
 def test_an_output_directory_that_cannot_be_made_is_exit_4_at_once(config: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = run("compare", "--target", str(config), "--out", str(tmp_path / "file" / "runs"))
+    done = run_cli("compare", "--target", str(config), "--out", str(tmp_path / "file" / "runs"))
     assert_two_lines(done, 4, "cannot be written to", "--out")
     assert "under load" not in done.stderr
 
 
 def test_a_full_disk_is_exit_4_at_once(config: Path, tmp_path: Path) -> None:
-    assert_two_lines(run("compare", "--target", str(config), "--out", "/dev/full"), 4, "--out")
+    assert_two_lines(run_cli("compare", "--target", str(config), "--out", "/dev/full"), 4, "--out")
 
 
 def test_a_disk_that_fills_up_during_the_run_is_exit_4_and_leaves_nothing_running(config: Path, tmp_path: Path) -> None:
@@ -161,7 +151,7 @@ def test_a_disk_that_fills_up_during_the_run_is_exit_4_and_leaves_nothing_runnin
     out.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40k", "none", str(out)], check=True)
     try:
-        done = run("compare", "modest", "--target", str(config), "--no-profile", "--out", str(out))
+        done = run_cli("compare", "modest", "--target", str(config), "--no-profile", "--out", str(out))
     finally:
         subprocess.run(["umount", str(out)], check=True)
     assert_two_lines(done, 4)
@@ -170,19 +160,19 @@ def test_a_disk_that_fills_up_during_the_run_is_exit_4_and_leaves_nothing_runnin
 
 def test_a_command_that_does_not_exist_is_exit_4(config: Path, tmp_path: Path) -> None:
     config.write_text(CONFIG.replace(sys.executable, "no-such-python"))
-    done = run("compare", "--target", str(config), "--no-profile", "--out", str(tmp_path / "runs"))
+    done = run_cli("compare", "--target", str(config), "--no-profile", "--out", str(tmp_path / "runs"))
     assert_two_lines(done, 4, "no-such-python")
 
 
 def test_a_missing_model_is_exit_4_with_what_to_do(tmp_path: Path) -> None:
-    done = run(
+    done = run_cli(
         "compare", "--out", str(tmp_path / "runs"), MODEL_PATH=str(tmp_path), MODEL_CACHE=str(tmp_path / "cache")
     )
     assert_two_lines(done, 4, str(tmp_path))
 
 
 def test_a_limit_smaller_than_the_interpreter_is_a_kill_at_the_start(config: Path, tmp_path: Path) -> None:
-    done = run(
+    done = run_cli(
         "compare",
         "modest",
         "--target",
@@ -203,7 +193,7 @@ def test_a_limit_smaller_than_the_interpreter_is_a_kill_at_the_start(config: Pat
 
 def test_compare_of_a_service_of_ones_own_end_to_end(config: Path, tmp_path: Path) -> None:
     before = our_cgroups()
-    done = run("compare", "--json", "--out", "runs", cwd=config.parent)
+    done = run_cli("compare", "--json", "--out", "runs", cwd=config.parent)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["schema_version"] == 1
@@ -223,9 +213,9 @@ def test_compare_of_a_service_of_ones_own_end_to_end(config: Path, tmp_path: Pat
     assert (Path(modest["run_dir"]) / "memory.csv").read_text().count("\n") == modest["samples"] + 1
     assert our_cgroups() == before
 
-    again = run("report", str(page.parent), "--json")
+    again = run_cli("report", str(page.parent), "--json")
     assert json.loads(again.stdout) == document, "made again from disk, nothing measured anew"
-    both = run("report", greedy["run_dir"], modest["run_dir"], "--json")
+    both = run_cli("report", greedy["run_dir"], modest["run_dir"], "--json")
     assert json.loads(both.stdout)["claim"] == "proved"
 
 
@@ -255,12 +245,12 @@ def test_ctrl_c_twice_ends_a_comparison_with_130_and_what_there_is_can_be_seen(
     directory = next((tmp_path / "runs").iterdir())
     assert json.loads((directory / "experiment.json").read_text())["interrupted"]
     assert str(directory) in rest
-    assert run("report", str(directory)).returncode in (0, 1, 3)
+    assert run_cli("report", str(directory)).returncode in (0, 1, 3)
     assert our_cgroups() == before
 
 
 def test_profile_of_a_command_names_the_line_that_holds_the_memory(tmp_path: Path) -> None:
-    done = run(
+    done = run_cli(
         "profile", "--memory", "128MiB", "--users", "1", "--duration", "1s", "--json", "--out", str(tmp_path),
         "--", sys.executable, "ballast.py",
         cwd=TARGETS, BALLAST_MIB="40",
@@ -273,7 +263,7 @@ def test_profile_of_a_command_names_the_line_that_holds_the_memory(tmp_path: Pat
 
 
 def test_profile_says_why_memray_cannot_enter(tmp_path: Path) -> None:
-    done = run("profile", "--memory", "128MiB", "--out", str(tmp_path), "--", "/bin/sleep", "5")
+    done = run_cli("profile", "--memory", "128MiB", "--out", str(tmp_path), "--", "/bin/sleep", "5")
     assert_two_lines(done, 4, "memray cannot enter")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.browser import needs_chromium, open_chromium
-from tests.helpers import ROOT, our_cgroups
+from tests.helpers import ROOT, our_cgroups, run_cli
 
 pytestmark = pytest.mark.e2e
 
@@ -40,15 +40,7 @@ WITHOUT_ENGINES = {"DOCKER_HOST": "unix:///nonexistent.sock", "CONTAINER_HOST": 
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "cli.py", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **WITHOUT_ENGINES, "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
+    done = run_cli(*arguments, **WITHOUT_ENGINES)
     return done.returncode, done.stdout, done.stderr
 
 

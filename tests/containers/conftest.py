@@ -44,7 +44,7 @@ def docker_engine(settings: None) -> Engine:
 def podman_engine(docker_engine: Engine, settings: None) -> Iterator[Engine]:
     """Podman over a socket of its own, as the tool starts it; the base image comes from Docker."""
     try:
-        with podman_service() as (found, _):
+        with podman_service() as found:
             base = os.environ.get("PYTHON_IMAGE")
             if base and not found.client.images.list(name=base):
                 found.client.images.load(b"".join(docker_engine.client.images.get(base).save(named=True)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -19,21 +20,13 @@ from profiling import reference
 from profiling.measuring.sandboxes.containers import images
 from profiling.measuring.sandboxes.containers.engine import Engine
 from tests.containers.services import leftovers
-from tests.helpers import ROOT, TARGETS
+from tests.helpers import ROOT, TARGETS, run_cli, wait_until
 
 pytestmark = pytest.mark.e2e
 
 
 def run(*arguments: str, cwd: Path = ROOT, **env: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "cli.py"), *arguments],
-        cwd=cwd,
-        env={**os.environ, "NO_COLOR": "1", **env},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    done = run_cli(*arguments, cwd=cwd, **env)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -195,3 +188,51 @@ def test_ctrl_c_ends_the_container_and_saves_what_was_measured(
     saved = json.loads(next(tmp_path.glob("runs/*/1-*/run.json")).read_text())
     assert saved["outcome"] == "interrupted"
     assert next(tmp_path.glob("runs/*/1-*/samples.bin")).stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", ["docker", "podman"])
+def test_ctrl_c_ends_a_build_and_what_it_runs(
+    docker_engine: Engine, podman_engine: Engine, tmp_path: Path, name: str
+) -> None:
+    """Podman here without a socket: the tool starts it, and must end it with all that it started."""
+    seconds = f"4711{os.getpid()}"
+    base = os.environ.get("PYTHON_IMAGE", "python:3.11-slim")
+    (tmp_path / "Dockerfile").write_text(f"FROM {base}\nRUN sleep {seconds}\n")
+    (tmp_path / "oomproof.toml").write_text('[target]\ndockerfile = "Dockerfile"\nmemory = "64MiB"\n')
+    building = subprocess.Popen(
+        [sys.executable, str(ROOT / "cli.py"), "compare", "--sandbox", name],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert building.stderr is not None
+    with building.stderr:
+        wait_until(lambda: running(f"sleep {seconds}"))
+        building.send_signal(signal.SIGINT)
+        said = building.stderr.read()
+    assert building.wait() == 130, said
+    wait_until(lambda: not running(f"sleep {seconds}"))
+
+
+def test_a_killed_tool_leaves_no_podman_service(podman_engine: Engine) -> None:
+    code = (
+        "from profiling.measuring.sandboxes.containers.engine import podman_service\n"
+        "with podman_service() as engine:\n    print(engine.address, flush=True)\n    import signal; signal.pause()"
+    )
+    doomed = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert doomed.stdout is not None
+    with doomed.stdout:
+        where = doomed.stdout.readline().strip()
+        assert running(f"system service --time=0 {where}")
+        doomed.kill()
+        doomed.wait()
+    wait_until(lambda: not running(f"system service --time=0 {where}"))
+
+
+def running(words: str) -> bool:
+    """Whether a process's command line holds these words."""
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if words in entry.read_bytes().replace(b"\0", b" ").decode(errors="replace"):
+                return True
+    return False

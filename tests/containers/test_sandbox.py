@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -28,14 +26,7 @@ from profiling.measuring.sandboxes.containers.engine import Engine
 from profiling.measuring.sandboxes.containers.sandbox import ContainerSandbox
 from profiling.values import Budget, Image, Limits, Outcome, PageCache, Target
 from tests.containers.services import SERVICES, contained, leftovers, opened
-from tests.helpers import MIB, ROOT, Recorder, plan, target
-
-
-def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
+from tests.helpers import MIB, ROOT, Recorder, plan, target, wait_until
 
 
 def launch(service: Target, directory: Path, **limits: object) -> Launch:

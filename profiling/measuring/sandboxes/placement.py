@@ -179,21 +179,8 @@ def _move_into_leaf(directory: Path) -> bool:
 
 def _family(pid: int) -> set[int]:
     """`pid`, its ancestors and its descendants."""
-    parents = {}
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                stat = Path(entry.path, "stat").read_bytes()
-                parents[int(entry.name)] = int(stat[stat.rindex(b")") + 2 :].split()[1])
-    descendants = {child for child in parents if pid in _ancestors(child, parents)}
-    return {pid} | _ancestors(pid, parents) | descendants
-
-
-def _ancestors(pid: int, parents: dict[int, int]) -> set[int]:
-    found: set[int] = set()
-    while pid := parents.get(pid, 0):
-        found.add(pid)
-    return found
+    parents = tree.parents()
+    return {pid} | tree.ancestors(pid, parents) | tree.descendants(pid, parents)
 
 
 def effective_limit(version: int, directory: Path) -> int | None:

@@ -28,6 +28,45 @@ def process_start_ticks(pid: int) -> int | None:
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
+def parents() -> dict[int, int]:
+    """The parent of each process; see proc_pid_stat(5), field 4."""
+    found = {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                stat = Path(entry.path, "stat").read_bytes()
+                found[int(entry.name)] = int(stat[stat.rindex(b")") + 2 :].split()[1])
+    return found
+
+
+def ancestors(pid: int, parents: dict[int, int]) -> set[int]:
+    """All processes above `pid`."""
+    found: set[int] = set()
+    while pid := parents.get(pid, 0):
+        found.add(pid)
+    return found
+
+
+def descendants(pid: int, parents: dict[int, int]) -> set[int]:
+    """All processes below `pid`."""
+    return {child for child in parents if pid in ancestors(child, parents)}
+
+
+def end_with_descendants(pid: int, timeout_s: float = 10.0) -> None:
+    """SIGTERM for a process, and SIGKILL for what it leaves behind of those that were below it."""
+    below = {child: process_start_ticks(child) for child in descendants(pid, parents())}
+    started = process_start_ticks(pid)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + timeout_s
+    while started is not None and process_start_ticks(pid) == started and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for left, ticks in {**below, pid: started}.items():
+        if ticks is not None and process_start_ticks(left) == ticks:  # not another process with a used pid
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(left, signal.SIGKILL)
+
+
 def _pid_namespace() -> int:
     return os.stat("/proc/self/ns/pid").st_ino
 

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,7 @@ from profiling.errors import CommandNotFoundError, NoLimitError
 from profiling.measuring.sandboxes import tree
 from profiling.measuring.sandboxes.cgroup import CgroupSandbox, RunningTree
 from profiling.values import Limits
-from tests.helpers import MIB, ROOT, our_cgroups
-
-
-def wait_until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
+from tests.helpers import MIB, ROOT, our_cgroups, wait_until
 
 
 @pytest.fixture

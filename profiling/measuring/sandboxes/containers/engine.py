@@ -22,6 +22,8 @@ from requests.exceptions import RequestException
 
 from profiling.errors import EngineError
 from profiling.measuring.readiness import LOOPBACK
+from profiling.measuring.sandboxes import tree
+from profiling.measuring.sandboxes.containers.keeper import container_keeper
 
 ENGINES = ("docker", "podman")
 ENGINE_ERRORS = (DockerException, RequestException)
@@ -69,8 +71,8 @@ def connect(name: str, environ: Mapping[str, str] | None = None) -> Engine:
 
 
 @contextlib.contextmanager
-def podman_service() -> Iterator[tuple[Engine, int]]:
-    """Podman with a socket of our own, for as long as it is needed; and the pid of the process that serves it.
+def podman_service() -> Iterator[Engine]:
+    """Podman with a socket of our own, for as long as it is needed; it ends with us, however we end.
 
     Raises EngineError if there is no `podman`, or it does not begin to serve.
     """
@@ -88,18 +90,19 @@ def podman_service() -> Iterator[tuple[Engine, int]]:
                 stderr=output,
                 start_new_session=True,
             )
+        keeper = container_keeper(f"unix://{path}")
+        keeper.guard(f"process {service.pid}")
         try:
             _wait_for(path, service, log)
-            yield _connected("podman", f"unix://{path}", {}), service.pid
+            yield _connected("podman", f"unix://{path}", {})
         except ENGINE_ERRORS as error:
             raise EngineError(f"podman does not answer: {first_line(error)}", "try `podman info`") from error
         finally:
-            service.terminate()
-            try:
-                service.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                service.kill()
-                service.wait()
+            # An interrupted build's step would go on without it.
+            tree.end_with_descendants(service.pid)
+            service.wait()
+            keeper.release(f"process {service.pid}")
+            keeper.close()
 
 
 def _wait_for(path: Path, service: subprocess.Popen[bytes], log: Path) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 
 from profiling.measuring import own_process
+from profiling.measuring.sandboxes import tree
 from profiling.measuring.sandboxes.keeper import Keeper, keep
 
 
@@ -25,8 +25,7 @@ def main() -> None:
     def clear(thing: str) -> None:
         kind, _, name = thing.partition(" ")
         if kind == "process":
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(name), signal.SIGTERM)
+            tree.end_with_descendants(int(name))
             return
         import docker
         from docker.errors import DockerException

@@ -57,10 +57,6 @@ class ContainerSandbox:
         self.image = f"{image.name} ({images.ensure(engine, image, tell)})"
         self._keeper = container_keeper(engine.address)
 
-    def guard_process(self, pid: int) -> None:
-        """Have a process ended, too, if we die."""
-        self._keeper.guard(f"process {pid}")
-
     def reads(self, target: Target) -> list[str] | None:
         """The image's layers, where the engine keeps them in plain directories of this machine."""
         assert target.service.image is not None
