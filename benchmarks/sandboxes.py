@@ -15,7 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from profiling.measuring.sandboxes.containers.engine import ENGINES, podman_service
+from profiling.measuring.sandboxes.containers import ENGINES
+from profiling.measuring.sandboxes.containers.engine import podman_service
 from profiling.units import format_bytes
 
 _ROOT = Path(__file__).parents[1]

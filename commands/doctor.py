@@ -20,6 +20,7 @@ from profiling import reference
 from profiling.errors import EngineError, ExitCode, NoLimitError, OomproofError
 from profiling.measuring.sandboxes import tree
 from profiling.measuring.sandboxes.cgroup import CgroupSandbox
+from profiling.measuring.sandboxes.containers import ENGINES
 from profiling.measuring.sandboxes.placement import Placement, effective_limit, find_placement
 from profiling.units import format_bytes, parse_bytes
 from profiling.values import Limits, Value
@@ -189,7 +190,7 @@ def _engines() -> list[Check]:
     from profiling.measuring.sandboxes.containers import engine
 
     checks = []
-    for name in engine.ENGINES:
+    for name in ENGINES:
         try:
             checks += _engine(engine.connect(name))
         except EngineError as error:

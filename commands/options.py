@@ -9,6 +9,7 @@ import click
 
 from profiling import reference
 from profiling.config import MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES
+from profiling.measuring.sandboxes.containers import ENGINES
 from profiling.units import parse_bytes, parse_seconds
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -97,7 +98,7 @@ def target_options(function: Decorated) -> Decorated:
         ),
         click.option(
             "--sandbox",
-            type=click.Choice(["auto", "cgroup", "docker", "podman"]),
+            type=click.Choice(["auto", "cgroup", *ENGINES]),
             default="auto",
             show_default=True,
             help="What enforces the limits. auto: a container where the target has an image and an engine answers"

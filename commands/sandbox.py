@@ -11,10 +11,9 @@ from profiling.errors import ConfigError, EngineError, NoLimitError, SetupError
 from profiling.measuring.events import Note, Observer
 from profiling.measuring.sandboxes.base import Sandbox
 from profiling.measuring.sandboxes.cgroup import CgroupSandbox
+from profiling.measuring.sandboxes.containers import ENGINES
 from profiling.measuring.sandboxes.placement import enter_scope
 from profiling.values import Target
-
-_ENGINES = ("docker", "podman")
 
 
 @contextlib.contextmanager
@@ -26,7 +25,7 @@ def open_sandbox(name: str, target: Target, observer: Observer) -> Iterator[Sand
     opened: contextlib.AbstractContextManager[Sandbox]
     if name == "cgroup":
         opened = _cgroup(target, "asked for")
-    elif name in _ENGINES:
+    elif name in ENGINES:
         opened = _container(name, target, observer)
     else:
         opened = _chosen(target, observer)
@@ -42,7 +41,7 @@ def _chosen(target: Target, observer: Observer) -> contextlib.AbstractContextMan
     if image is None:
         return _cgroup(target, "auto: the target names no image")
     problems = []
-    for name in _ENGINES:
+    for name in ENGINES:
         try:
             from profiling.measuring.sandboxes.containers import engine, images
 

@@ -7,8 +7,8 @@ import time
 
 from profiling import reference
 from profiling.errors import EngineError, OomproofError
-from profiling.measuring.sandboxes.containers import images
-from profiling.measuring.sandboxes.containers.engine import ENGINES, Engine, connect
+from profiling.measuring.sandboxes.containers import ENGINES, images
+from profiling.measuring.sandboxes.containers.engine import Engine, connect
 
 
 def main() -> int:

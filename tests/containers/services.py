@@ -41,8 +41,16 @@ def opened(engine: Engine) -> Iterator[ContainerSandbox]:
 
 
 def leftovers(engine: Engine) -> set[str]:
-    """Containers with our label, and cgroups of containers."""
-    found = engine.client.containers.list(all=True, filters={"label": options.LABEL}, ignore_removed=True)
+    """Containers of this process and of dead ones, and cgroups of containers that are gone: other tools may be at work
+    on the same engine."""
+    labelled = engine.client.containers.list(all=True, filters={"label": options.LABEL}, ignore_removed=True)
+    ours = {
+        container.name
+        for container in labelled
+        if (label := container.labels[options.LABEL]) == options.owner() or options.is_orphan(label, local=engine.local)
+    }
+    known = {container.id for container in engine.client.containers.list(all=True, ignore_removed=True)}
     roots = [Path("/sys/fs/cgroup")] if engine.cgroup_version == 2 else list(Path("/sys/fs/cgroup").iterdir())
-    groups = [path for root in roots for parent in ("docker", "libpod_parent") for path in (root / parent).glob("*/")]
-    return {container.name for container in found} | {str(path) for path in groups if path.name != "conmon"}
+    parents = {"docker": "docker/*/", "podman": "libpod_parent/libpod-*/"}
+    groups = {path for root in roots for path in root.glob(parents[engine.name])}
+    return ours | {str(path) for path in groups if path.name.removeprefix("libpod-") not in known}

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,7 @@ from profiling.measuring import store
 from profiling.measuring.measure import RunPlan, measure
 from profiling.measuring.memray_pass import RecordedPass, explain, record_pass
 from profiling.measuring.readiness import free_port
+from profiling.measuring.sandboxes import tree
 from profiling.measuring.sandboxes.base import Launch
 from profiling.measuring.sandboxes.cgroup import CgroupSandbox
 from profiling.measuring.sandboxes.containers import images, options
@@ -99,7 +101,7 @@ def test_a_kill_behind_a_parent_that_answers_is_a_kill(any_engine: Engine, tmp_p
 
 def test_ten_starts_and_kills_are_counted_and_leave_nothing(any_engine: Engine, tmp_path: Path) -> None:
     """The first process dies at once, and the cgroup with it: the count must have been read before."""
-    mounts = Path("/proc/self/mountinfo").read_text().count("\n")
+    before = surroundings()
     with opened(any_engine) as sandbox:
         for _ in range(10):
             running = sandbox.start(launch(python("held = bytearray(256 << 20)"), tmp_path))
@@ -110,7 +112,13 @@ def test_ten_starts_and_kills_are_counted_and_leave_nothing(any_engine: Engine, 
             assert (counters.oom_kills, counters.certain) == (1, True)
             assert counters.peak_charged_bytes is not None
             assert 63 * MIB < counters.peak_charged_bytes <= 64 * MIB
-    assert Path("/proc/self/mountinfo").read_text().count("\n") == mounts
+    assert surroundings() == before
+
+
+def surroundings() -> tuple[int, set[int], set[Path]]:
+    """Mounts, our own processes, and files of ours in the temporary directory."""
+    mounts = Path("/proc/self/mountinfo").read_text().count("\n")
+    return mounts, tree.descendants(os.getpid(), tree.parents()), set(Path(tempfile.gettempdir()).glob("oomproof*"))
 
 
 def test_the_engines_own_flag_is_shown_as_a_hint_only(any_engine: Engine, tmp_path: Path) -> None:

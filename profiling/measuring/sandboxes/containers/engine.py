@@ -25,7 +25,6 @@ from profiling.measuring.readiness import LOOPBACK
 from profiling.measuring.sandboxes import tree
 from profiling.measuring.sandboxes.containers.keeper import container_keeper
 
-ENGINES = ("docker", "podman")
 ENGINE_ERRORS = (DockerException, RequestException)
 """What the SDK raises when the engine refuses or has gone away."""
 _START_TIMEOUT_S = 20.0
@@ -57,7 +56,7 @@ class Engine:
 
 
 def connect(name: str, environ: Mapping[str, str] | None = None) -> Engine:
-    """The engine called `name` (one of ENGINES). Raises EngineError if none answers."""
+    """The engine called `name`, `docker` or `podman`. Raises EngineError if none answers."""
     environ = os.environ if environ is None else environ
     said = environ.get("DOCKER_HOST" if name == "docker" else "CONTAINER_HOST")
     addresses = [said] if said else [f"unix://{path}" for path in _sockets(name, environ) if path.is_socket()]
