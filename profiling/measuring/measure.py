@@ -15,7 +15,7 @@ from profiling.errors import InterruptedRunError, LoadFailedError, OomproofError
 from profiling.measuring import environment, page_cache, samples, store
 from profiling.measuring.events import Observer, PhaseStarted, RunFinished, RunStarted, Tick
 from profiling.measuring.interrupts import uninterrupted
-from profiling.measuring.readiness import claim_port, free_port, is_ready
+from profiling.measuring.readiness import claim_port, free_port, is_ready, url
 from profiling.measuring.sandboxes.base import Counters, Launch, Running, Sampling, Sandbox
 from profiling.measuring.watch import Watch
 from profiling.values import Limits, Outcome, PageCache, Phase, RunResult, Target, Value
@@ -140,7 +140,7 @@ class _Run:
         target = self.plan.target
         work = self.directory / "load"
         return LoadProcess.start(
-            f"http://{self.sandbox.host}:{port}",
+            url(self.sandbox.host, port),
             self.plan.load,
             target.request,
             self.directory / store.REQUESTS_FILE,

@@ -7,6 +7,7 @@ is AHEAD_S ahead of ours. Only its kernel is ours, and so the true offset of the
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -25,6 +26,7 @@ AHEAD_S = 1_000_000
 _NEEDED = ("dockerd", "containerd", "docker-proxy", "ip", "nsenter", "unshare", "setpriv", "openssl")
 _NET = "10.231.{}"
 _START_TIMEOUT_S = 30.0
+_numbers = itertools.count(1)
 
 
 def require() -> None:
@@ -42,10 +44,11 @@ class RemoteEngine:
     """One at work. `environ` leads to it; `kill` ends it as a power cut would."""
 
     def __init__(self, undo: contextlib.ExitStack, *, tls: bool) -> None:
-        self.name = f"oomproof-{os.getpid()}"
+        number = next(_numbers)
+        self.name = f"oomproof-{os.getpid()}-{number}"
         self._scratch = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="oomproof-remote-")))
         undo.callback(self._remove_cgroups)
-        self.link = f"oomp{os.getpid()}"
+        self.link = f"oomp{os.getpid()}-{number}"
         self.address = self._make_network(undo)
         self.socket = self._scratch / "docker.sock"
         self.environ = {"DOCKER_HOST": f"tcp://{self.address}:2376"}
