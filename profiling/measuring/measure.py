@@ -11,11 +11,11 @@ from pathlib import Path
 from loadtests import requestlog
 from loadtests.driver import LoadError, LoadProcess
 from loadtests.plan import LoadEnd, LoadPlan, LoadSummary
-from profiling.errors import InterruptedRunError, LoadFailedError, OomproofError
+from profiling.errors import InterruptedRunError, LoadFailedError, OomproofError, SamplerError
 from profiling.measuring import environment, page_cache, samples, store
 from profiling.measuring.events import Note, Observer, PhaseStarted, RunFinished, RunStarted, Tick
 from profiling.measuring.interrupts import uninterrupted
-from profiling.measuring.readiness import LOOPBACK, claim_port, free_port, is_ready, listens_everywhere
+from profiling.measuring.readiness import LOOPBACK, claim_port, free_port, is_ready, listens_everywhere, url
 from profiling.measuring.sandboxes.base import Counters, Launch, Running, Sampling, Sandbox
 from profiling.measuring.watch import Watch
 from profiling.values import Limits, Outcome, PageCache, Phase, RunResult, Target, Value
@@ -62,10 +62,10 @@ def measure(plan: RunPlan, sandbox: Sandbox, directory: Path, observer: Observer
     try:
         run.make()
     except LoadError as error:
-        run.save_if_possible()
+        run.failed(error.message)
         raise LoadFailedError(error.message, error.hint) from error
-    except OomproofError:
-        run.save_if_possible()
+    except OomproofError as error:
+        run.failed(error.message)
         raise
     except KeyboardInterrupt:
         run.outcome = Outcome.INTERRUPTED
@@ -125,7 +125,7 @@ class _Run:
             service = self._start_service(port)
             cleanup.callback(self._end, service)
             sampler = service.sample(self.directory / store.SAMPLES_FILE, plan.sampler_hz)
-            cleanup.callback(self._end_sampler, sampler)
+            cleanup.push(lambda *error: self._end_sampler(sampler, failed=error[1] is not None))
             with self._in_phase("start"):
                 ready = self._wait_until_ready(service, port)
             if ready:
@@ -140,7 +140,7 @@ class _Run:
         target = self.plan.target
         work = self.directory / "load"
         return LoadProcess.start(
-            f"http://{self.sandbox.host}:{port}",
+            url(self.sandbox.host, port),
             self.plan.load,
             target.request,
             self.directory / store.REQUESTS_FILE,
@@ -215,6 +215,7 @@ class _Run:
         self.counters = service.counters()
         ended_by_itself = self.exit_status is not None
         clean = service.stop(self.plan.grace_s)
+        service.exit_status()  # raises where nobody can say how it ended
         self.clean_end = None if ended_by_itself else clean
 
     def _end(self, service: Running) -> None:
@@ -224,9 +225,14 @@ class _Run:
             self.counters = service.counters()
             service.close()
 
-    def _end_sampler(self, sampler: Sampling) -> None:
+    def _end_sampler(self, sampler: Sampling, *, failed: bool) -> None:
+        """`failed`: an error is on its way, which says more than one about the sampler."""
         with uninterrupted():
-            self.sampler_cpu_s = sampler.stop()["cpu_s"]
+            try:
+                self.sampler_cpu_s = sampler.stop()["cpu_s"]
+            except SamplerError:
+                if not failed:
+                    raise
 
     def _ended(self, reason: str, outcome: Outcome) -> None:
         if self.stop_reason is None:
@@ -264,6 +270,11 @@ class _Run:
                 rps=self.watch.rps,
             )
         )
+
+    def failed(self, why: str) -> None:
+        """Save what there is; a run that was broken off has not completed."""
+        self._ended(why, Outcome.INTERRUPTED)
+        self.save_if_possible()
 
     def save_if_possible(self) -> None:
         """For the way out of a run that failed: the error that is on its way says more than one about saving."""

@@ -35,6 +35,11 @@ def claim_port(port: int) -> int:
     return port
 
 
+def url(host: str, port: int) -> str:
+    """RFC 3986: an IPv6 address stands in brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def is_ready(host: str, port: int, path: str, timeout_s: float = 2.0) -> bool:
     """Whether `GET path` is answered with 2xx now."""
     connection = http.client.HTTPConnection(host, port, timeout=timeout_s)

@@ -68,7 +68,8 @@ class Running(Protocol):
         """Start to append samples of its memory to `path`."""
 
     def exit_status(self) -> int | None:
-        """The main process's exit status; negative: ended by that signal; None: it runs."""
+        """The main process's exit status; negative: ended by that signal; None: it runs. Raises EngineError if that
+        cannot be known any more."""
 
     def counters(self) -> Counters:
         """Read from the kernel now; the last known values once the cgroup is gone."""

@@ -2,8 +2,8 @@
 
 It reads the service's cgroup through a read-only mount of the engine's host. Samples go to standard output as records;
 on standard error there is a line of JSON for everything else: the counters as the witness tells them, the limit in force,
-the clock. Words on standard input: `?` asks for the clock, `started` for the limit, `sample HZ` starts the samples;
-its end ends everything. Only the standard library.
+the clock. Words on standard input: `?` asks for the clock, `started` for the limit, `sample HZ` starts the samples,
+`end` ends them; the end of standard input, with the tool's, ends everything. Only the standard library.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import select
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from profiling.measuring.cgroup import parse_limit
@@ -30,36 +31,63 @@ def main() -> None:
     root, version, container = sys.argv[1:]
     go_first()
     _say(clock=time.monotonic_ns())
-    directory = wait_for(Path(root), container, _answer_clock)
+    words = _Words()
+    directory = wait_for(Path(root), container, words.answer_clock)
     if directory is None:
         return
-    witness = Witness(directory, int(version))
+    try:
+        witness = Witness(directory, int(version))
+    except OSError:  # gone at once
+        _say(oom_kills=0, peak=None, over=True, held=False)
+        return
     gc.disable()
-    samplers = []
+    alone = False
+    pids: list[int] = []
+    stops: list[int] = []
     with contextlib.suppress(OSError):  # the cgroup is gone
         while True:
-            said = witness.wait(FREE_POLL_S)
-            if said == b"":
-                break
-            for word in (said or b"").splitlines():
+            for word in words.waiting():
                 if word == b"started":
                     _say(limit=_limit(int(version), directory, Path(root)))
                 elif word.startswith(b"sample"):
-                    samplers.append(_start_sampler(int(version), directory, float(word.split()[1])))
-                else:
-                    _answer_clock(word)
-            if witness.look():
+                    pid, stop = _start_sampler(int(version), directory, float(word.split()[1]))
+                    pids.append(pid)
+                    stops.append(stop)
+                elif word == b"end":
+                    _end(stops)
+            if alone := witness.look():
                 break
             witness.tell_changes(False, _ERROR)
-    witness.tell(over=True, held=False, descriptor=_ERROR)
-    for pid, stop in samplers:
-        os.close(stop)
+            said = witness.wait(FREE_POLL_S)
+            if said == b"":
+                break
+            words.answer_clock(said or b"")
+    # All others had left before the counters were read: then nothing can have been missed.
+    witness.tell(over=True, held=alone, descriptor=_ERROR)
+    _end(stops)
+    for pid in pids:
         os.waitpid(pid, 0)
 
 
-def _answer_clock(word: bytes) -> None:
-    if word.startswith(b"?"):
-        _say(clock=time.monotonic_ns())
+class _Words:
+    """What comes on standard input, a line each, however it is torn apart or joined on the way."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._waiting: list[bytes] = []
+
+    def answer_clock(self, data: bytes) -> None:
+        """Answer what asks for the clock at once, and have the rest wait."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for word in lines:
+            if word == b"?":
+                _say(clock=time.monotonic_ns())
+            else:
+                self._waiting.append(word)
+
+    def waiting(self) -> list[bytes]:
+        words, self._waiting = self._waiting, []
+        return words
 
 
 def _say(**line: object) -> None:
@@ -86,8 +114,8 @@ def _start_sampler(version: int, directory: Path, hz: float) -> tuple[int, int]:
         os.close(until)
         return pid, stop
     os.close(stop)
-    status = 1
-    with contextlib.suppress(FileNotFoundError):
+    count = 0
+    try:
         sampler = Sampler(CgroupReader(version, str(directory)), time.monotonic_ns)
         count = run(
             sampler,
@@ -97,9 +125,18 @@ def _start_sampler(version: int, directory: Path, hz: float) -> tuple[int, int]:
             time.monotonic_ns,
             round(1e9 / hz),
         )
-        _say(samples=count, cpu_s=time.process_time())
-        status = 0
-    os._exit(status)
+    except FileNotFoundError:  # the cgroup is gone: nothing to see, as when it goes later
+        pass
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    _say(samples=count, cpu_s=time.process_time())
+    os._exit(0)
+
+
+def _end(stops: list[int]) -> None:
+    while stops:
+        os.close(stops.pop())
 
 
 if __name__ == "__main__":

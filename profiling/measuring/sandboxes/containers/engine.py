@@ -14,11 +14,15 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import docker
+from docker.constants import DEFAULT_TIMEOUT_SECONDS
 from docker.errors import DockerException
+from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
+from urllib3.connection import HTTPConnection
 
 from profiling.errors import EngineError
 from profiling.measuring.readiness import LOOPBACK
@@ -28,6 +32,15 @@ from profiling.measuring.sandboxes.containers.keeper import container_keeper
 ENGINE_ERRORS = (DockerException, RequestException)
 """What the SDK raises when the engine refuses or has gone away."""
 _START_TIMEOUT_S = 20.0
+_CONNECT_TIMEOUT_S = 10
+KEEPALIVE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 3),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 5),
+]
+"""tcp(7), s: a machine that has gone without a word, with its power or its network, is missed after 20 s. Its kernel
+answers, however busy it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +139,16 @@ def _sockets(name: str, environ: Mapping[str, str]) -> list[Path]:
 
 def _connected(name: str, address: str, environ: Mapping[str, str]) -> Engine:
     """Raises what the SDK raises."""
+    remote = address.startswith(("tcp:", "http:", "https:"))
+    settings: dict[str, Any] = {"timeout": _CONNECT_TIMEOUT_S} if remote else {}
     if address == environ.get("DOCKER_HOST"):
-        client = docker.from_env(environment=dict(environ))  # with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH
+        client = docker.from_env(environment=dict(environ), **settings)  # with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH
     else:
-        client = docker.DockerClient(base_url=address)
+        client = docker.DockerClient(base_url=address, **settings)
+    if remote:
+        client.api.timeout = DEFAULT_TIMEOUT_SECONDS
+        for scheme in ("http://", "https://"):
+            client.api.mount(scheme, _Missed())
     info = client.info()
     return Engine(
         name=name,
@@ -140,6 +159,14 @@ def _connected(name: str, address: str, environ: Mapping[str, str]) -> Engine:
         swap_limit=bool(info.get("SwapLimit", True)),
         local=_is_local(address, str(info.get("KernelVersion", ""))),
     )
+
+
+class _Missed(HTTPAdapter):
+    """Connections on which the other side is missed when it has gone."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        options = [*HTTPConnection.default_socket_options, *KEEPALIVE]
+        super().init_poolmanager(*args, socket_options=options, **kwargs)
 
 
 def _is_local(address: str, kernel: str) -> bool:
@@ -155,6 +182,9 @@ def _is_local(address: str, kernel: str) -> bool:
 
 
 def _how_to_start(name: str, said: str | None) -> str:
+    if said and os.environ.get("REQUESTS_CA_BUNDLE") and os.environ.get("DOCKER_TLS_VERIFY"):
+        # requests lets it win over DOCKER_CERT_PATH's.
+        return "unset REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE, which take the place of DOCKER_CERT_PATH's ca.pem"
     if said:
         return f"check {'DOCKER_HOST' if name == 'docker' else 'CONTAINER_HOST'}, or unset it for this machine's own"
     if name == "docker":

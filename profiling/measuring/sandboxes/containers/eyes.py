@@ -27,8 +27,14 @@ class Eyes(Protocol):
     def counters(self, *, ended: bool) -> Counters:
         """The kernel's counts; once the container has `ended`, the last ones."""
 
+    def blind(self) -> str | None:
+        """Why nothing is seen any more of a container that may still run; None: all is well."""
+
     def close(self) -> None:
         """Called when the container has been removed."""
+
+    def detach(self) -> None:
+        """Called in its place when the engine has gone away: end what still runs and can be reached from here."""
 
 
 class NothingToSample:

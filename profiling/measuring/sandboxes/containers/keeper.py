@@ -14,6 +14,9 @@ from profiling.measuring import own_process
 from profiling.measuring.sandboxes import tree
 from profiling.measuring.sandboxes.keeper import Keeper, keep
 
+_TIMEOUT_S = 10
+"""The engine may have gone away, which is then said elsewhere."""
+
 
 def container_keeper(address: str) -> Keeper:
     return Keeper(own_process.full_command("profiling.measuring.sandboxes.containers.keeper", address))
@@ -33,7 +36,8 @@ def main() -> None:
 
         with contextlib.suppress(DockerException, RequestException):
             remote = os.environ.get("DOCKER_HOST") == address
-            client = docker.from_env() if remote else docker.DockerClient(base_url=address)
+            options = {"timeout": _TIMEOUT_S}
+            client = docker.from_env(**options) if remote else docker.DockerClient(base_url=address, **options)
             client.api.remove_container(name, force=True, v=True)
 
     keep(clear)

@@ -81,6 +81,9 @@ class LocalEyes:
                 return msgspec.structs.replace(read, oom_kills=kills, certain=told.certain or not ended)
         return told
 
+    def blind(self) -> str | None:
+        return None  # the kernel's files are there for as long as the container is
+
     def close(self) -> None:
         assert self._witness.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -92,6 +95,11 @@ class LocalEyes:
             self._witness.wait()
         if self.directory is not None:
             tree.remove(self.directory)  # the runtime gave up if the witness was in it for too long
+
+    def detach(self) -> None:
+        if self.directory is not None:
+            tree.kill_all(self.directory)
+        self.close()
 
     def _listen(self) -> None:
         assert self._witness.stdout is not None

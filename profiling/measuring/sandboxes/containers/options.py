@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import resource
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from docker.types import Ulimit
 
+from profiling.errors import EngineError
 from profiling.measuring.sandboxes import tree
 from profiling.measuring.sandboxes.containers import place
 from profiling.measuring.sandboxes.containers.engine import Engine
@@ -61,10 +63,18 @@ def limited(limits: Limits) -> dict[str, Any]:
 
 
 def network(engine: Engine, port: int) -> dict[str, Any]:
-    """Loopback only, where the engine is here; else a port that it publishes."""
+    """Loopback only, where the engine is here; else a port that it publishes, on that address of its machine that we
+    know. Raises EngineError if its name leads to none."""
     if engine.local:
         return {"network_mode": "host"}
-    return {"ports": {f"{port}/tcp": (engine.host, port)}}
+    try:
+        address = socket.getaddrinfo(engine.host, port, type=socket.SOCK_STREAM)[0][4][0]
+    except OSError as error:
+        raise EngineError(
+            f"the engine's machine {engine.host} has no address: {error.strerror}",
+            "name it in DOCKER_HOST as it is known to this machine's resolver, or by its address",
+        ) from error
+    return {"ports": {f"{port}/tcp": (address, port)}}
 
 
 def command_line(command: Sequence[str]) -> dict[str, Any]:

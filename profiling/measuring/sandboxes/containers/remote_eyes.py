@@ -2,7 +2,8 @@
 
 The engines' statistics have no count of kills, so the observer reads the kernel's files there (`sandboxes.observing`).
 Its times are those of that machine's CLOCK_MONOTONIC; they are shifted to ours by the offset of the quickest of some
-questions and answers, which is good to half of that question's round trip.
+questions and answers before the start, which is good to half of that question's round trip. From then on the two clocks
+may drift apart, by some milliseconds a minute where neither machine's is disciplined.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import io
 import json
 import os
 import queue
-import socket
 import threading
 import time
 import zipfile
@@ -21,16 +21,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from docker.utils.socket import frames_iter
+from docker.errors import APIError
 
-from profiling.errors import NoLimitError, SamplerError
-from profiling.measuring import samples
+from profiling.errors import ImageError, NoLimitError, SamplerError
 from profiling.measuring.own_process import ROOT
 from profiling.measuring.sandboxes.base import Counters, Sampling
 from profiling.measuring.sandboxes.containers import images, options
+from profiling.measuring.sandboxes.containers.arriving import ArrivingSamples
+from profiling.measuring.sandboxes.containers.attached import OUTPUT, Attached
 from profiling.measuring.sandboxes.containers.engine import ENGINE_ERRORS, Engine, first_line
-from profiling.measuring.sandboxes.containers.eyes import APPEARS_WITHIN_S, LAST_WORD_S, require_limit
+from profiling.measuring.sandboxes.containers.eyes import (
+    APPEARS_WITHIN_S,
+    LAST_WORD_S,
+    NothingToSample,
+    require_limit,
+)
 from profiling.values import Image, Limits
 
 DEFAULT_IMAGE = "python:3.11-slim"
@@ -51,24 +56,29 @@ _BOOT = (
 _HIERARCHY = {1: "/sys/fs/cgroup/memory", 2: "/sys/fs/cgroup"}
 _INSIDE = "/oomproof/cgroup"
 _CLOCK_QUESTIONS = 15
-_SAMPLE = np.dtype(list(samples.FIELDS))
-_OUTPUT, _ERROR = 1, 2
+_ANSWERS_WITHIN_S = 4 * APPEARS_WITHIN_S
 
 
 class RemoteEyes:
     """The observer of one container."""
 
     def __init__(self, engine: Engine, container: str, name: str, tell: Callable[[str], object]) -> None:
-        """Start the observer of `container` (an id) as a container called `name`. Raises ImageError, NoLimitError."""
-        image = os.environ.get("PYTHON_IMAGE") or DEFAULT_IMAGE
-        images.ensure(engine, Image(name=image), tell)
-        self._samples: _Samples | None = None
+        """Start the observer of `container` (an id) as a container called `name`. Raises ImageError, NoLimitError, and
+        what the SDK raises when the engine goes away."""
+        self._image = os.environ.get("PYTHON_IMAGE") or DEFAULT_IMAGE
+        images.ensure(engine, Image(name=self._image), tell)
+        self._samples: ArrivingSamples | None = None
         self._told = Counters(oom_kills=0, peak_charged_bytes=None, certain=False)
         self._over = threading.Event()
+        """The observed container has ended and the last counters were told, or nothing more will come."""
+        self._lost: str | None = "it ended without a word"
         self._answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self._complaint = ""
+        self._attached: Attached | None = None
+        settings = options.guarded(engine)
+        # Not detached: its standard input then ends when we do, and so does it.
+        settings["detach"] = False
         self._container = engine.client.containers.create(
-            image,
+            self._image,
             **options.command_line(
                 ["python3", "-S", "-c", _BOOT, _program(), _INSIDE, str(engine.cgroup_version), container]
             ),
@@ -76,6 +86,7 @@ class RemoteEyes:
             stdin_open=True,
             network_mode="none",
             pid_mode="host",
+            user="0",
             read_only=True,
             tmpfs={"/tmp": "size=1m"},  # noqa: S108  (the observer's own, in its container)
             environment={"PYTHONDONTWRITEBYTECODE": "1"},
@@ -83,15 +94,18 @@ class RemoteEyes:
             # Reading another user's smaps_rollup (PSS), going first.
             cap_add=["SYS_PTRACE", "SYS_NICE"],
             mem_limit="64m",
-            **{**options.guarded(engine), "detach": True},
+            **settings,
         )
         try:
-            self._stream = self._container.attach_socket(params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
-            self._socket: socket.socket = getattr(self._stream, "_sock", self._stream)
+            self._attached = Attached(self._container)
             self._container.start()
-            threading.Thread(target=self._listen, name="oomproof-observer", daemon=True).start()
-            self._answer("clock")
+            threading.Thread(target=self._listen, args=(self._attached,), name="oomproof-observer", daemon=True).start()
+            if not self._answer("clock"):
+                raise self._no_use(self._lost or "")
             self._offset_ns = self._clock_offset()
+        except APIError as error:
+            self.close()
+            raise self._no_use(first_line(error)) from error
         except BaseException:
             self.close()
             raise
@@ -103,12 +117,18 @@ class RemoteEyes:
             )
         self._say("started")
         said = self._answer("limit")
-        if not self._over.is_set():
-            require_limit(limits.memory_bytes, said.get("limit"))
+        self._require_observer()
+        if said:
+            require_limit(limits.memory_bytes, said["limit"])
 
     def sample(self, path: Path, hz: float) -> Sampling:
-        self._samples = _Samples(path, self._offset_ns, self._finish)
+        if self._over.is_set():
+            self._require_observer()
+            return NothingToSample()
+        self._samples = ArrivingSamples(path, self._offset_ns, lambda: self._say("end"))
         self._say(f"sample {hz:g}")
+        if self._over.is_set():  # at this moment
+            self._samples.ended(self._lost)
         return self._samples
 
     def counters(self, *, ended: bool) -> Counters:
@@ -116,31 +136,51 @@ class RemoteEyes:
             self._over.wait(LAST_WORD_S)
         return self._told
 
+    def blind(self) -> str | None:
+        return self._lost if self._over.is_set() else None
+
     def close(self) -> None:
         with contextlib.suppress(*ENGINE_ERRORS):
             self._container.remove(force=True, v=True)
-        with contextlib.suppress(OSError, AttributeError):
-            self._socket.close()
+        self.detach()
+
+    def detach(self) -> None:
+        """Let go of an observer that cannot be removed."""
+        if self._attached is not None:
+            self._attached.close()
+        if self._samples is not None:
+            self._samples.close()
 
     def _say(self, word: str) -> None:
-        try:
-            self._socket.sendall(word.encode() + b"\n")
-        except OSError as error:
-            raise SamplerError(f"the observer container is gone: {error}", "make the run again") from error
+        """Nobody listens once the container has ended, and whoever waits for an answer finds that out."""
+        assert self._attached is not None
+        with contextlib.suppress(OSError):
+            self._attached.say(word)
 
     def _answer(self, key: str) -> dict[str, Any]:
         """The observer's next answer; an empty one if the observed container has ended before it came."""
-        deadline = time.monotonic() + 4 * APPEARS_WITHIN_S
+        deadline = time.monotonic() + _ANSWERS_WITHIN_S
         while time.monotonic() < deadline:
             with contextlib.suppress(queue.Empty):
-                said = self._answers.get(timeout=0.1)
+                said = self._answers.get(timeout=0.05)
                 if key in said:
                     return said
-            if self._over.is_set():
+            if self._over.is_set() and self._answers.empty():
                 return {}
         raise NoLimitError(
-            f"the observer container does not answer: {self._complaint or first_line(TimeoutError('timed out'))}",
-            "it needs python3 in the image that PYTHON_IMAGE names, and the host's /sys/fs/cgroup",
+            "the observer container does not answer, so that no limit could be seen to be in force",
+            f"see whether {self._image} runs there at all, or set PYTHON_IMAGE to another that has python3",
+        )
+
+    def _require_observer(self) -> None:
+        """Raises SamplerError if the observer has gone before what it observes."""
+        if blind := self.blind():
+            raise SamplerError(f"the observer container was lost: {blind}", "make the run again")
+
+    def _no_use(self, problem: str) -> ImageError:
+        return ImageError(
+            f"the observer container does not start from {self._image}: {problem}",
+            "set PYTHON_IMAGE to an image that has python3",
         )
 
     def _clock_offset(self) -> int:
@@ -149,74 +189,50 @@ class RemoteEyes:
         for _ in range(_CLOCK_QUESTIONS):
             asked = time.monotonic_ns()
             self._say("?")
-            there = self._answer("clock").get("clock", 0)
+            said = self._answer("clock")
             answered = time.monotonic_ns()
+            self._require_observer()
             if answered - asked < quickest:
-                quickest, offset = answered - asked, (asked + answered) // 2 - there
+                quickest, offset = answered - asked, (asked + answered) // 2 - said["clock"]
         return offset
 
-    def _listen(self) -> None:
+    def _listen(self, attached: Attached) -> None:
         text = b""
-        with contextlib.suppress(OSError, ValueError, *ENGINE_ERRORS):
-            for stream, data in frames_iter(self._stream, tty=False):
-                if stream == _OUTPUT and self._samples is not None:
-                    self._samples.add(data)
-                elif stream == _ERROR:
-                    text += data
-                    *lines, text = text.split(b"\n")
-                    for line in lines:
-                        self._hear(line)
+        try:
+            for stream, data in attached.frames():
+                if stream == OUTPUT:
+                    if self._samples is not None:
+                        self._samples.add(data)
+                    continue
+                *lines, text = (text + data).split(b"\n")
+                for line in lines:
+                    self._hear(line)
+        except (OSError, ValueError) as error:  # ValueError: closed while it waits
+            if self._lost is not None:
+                self._lost = str(error)
         self._over.set()
         if self._samples is not None:
-            self._samples.done.set()
+            self._samples.ended(self._lost)
 
     def _hear(self, line: bytes) -> None:
         try:
             said = json.loads(line)
-        except ValueError:
-            self._complaint = line.decode(errors="replace")
+        except ValueError:  # a traceback's last line says most
+            self._lost = line.decode(errors="replace")
             return
         if "oom_kills" in said:
-            self._told = Counters(oom_kills=said["oom_kills"], peak_charged_bytes=said["peak"], certain=False)
+            # All others had left the cgroup before the counters were read: they are the last.
+            self._told = Counters(
+                oom_kills=said["oom_kills"], peak_charged_bytes=said["peak"], certain=said["over"] and said["held"]
+            )
             if said["over"]:
+                self._lost = None
                 self._over.set()
-        elif "samples" in said and self._samples is not None:
-            self._samples.account = said
-            self._samples.done.set()
+        elif "samples" in said:
+            if self._samples is not None:
+                self._samples.account(said)
         else:
             self._answers.put(said)
-
-    def _finish(self) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
-
-
-class _Samples:
-    """Records as they come in, on our clock, into a file."""
-
-    def __init__(self, path: Path, offset_ns: int, finish: Callable[[], object]) -> None:
-        self._file = path.open("ab", buffering=0)
-        self._offset_ns = offset_ns
-        self._finish = finish
-        self._rest = b""
-        self.account: dict[str, Any] | None = None
-        self.done = threading.Event()
-
-    def add(self, data: bytes) -> None:
-        data = self._rest + data
-        whole = len(data) // _SAMPLE.itemsize * _SAMPLE.itemsize
-        self._rest = data[whole:]
-        records = np.frombuffer(data[:whole], _SAMPLE).copy()
-        records["t_ns"] += self._offset_ns
-        self._file.write(records.tobytes())
-
-    def stop(self, timeout_s: float = 5.0) -> dict[str, Any]:
-        self._finish()
-        self.done.wait(timeout_s)
-        self._file.close()
-        if self.account is None:
-            raise SamplerError("the observer container ended without a word", "make the run again")
-        return self.account
 
 
 def _program() -> str:

@@ -11,26 +11,33 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
+from urllib3.exceptions import HTTPError
 
+from profiling.errors import EngineError, SamplerError
 from profiling.measuring.sandboxes.base import Counters, Sampling
-from profiling.measuring.sandboxes.containers.engine import ENGINE_ERRORS
+from profiling.measuring.sandboxes.containers.engine import ENGINE_ERRORS, Engine, first_line
 from profiling.measuring.sandboxes.containers.eyes import Eyes
 
-_LAST_WORD_S = 2.0
-"""How long the witness is waited for after the end; it speaks within 10 ms unless the machine stalls."""
+_ENGINE_FOLLOWS_S = 1.0
+"""An engine that goes away takes its containers along, at times before it is missed itself."""
 
 
 class Ended(threading.Event):
     """Set when the container has ended; `status` as subprocess gives it: negative for a signal."""
 
     status: int | None = None
+    lost: str | None = None
+    """What the engine's going away looked like; how the container ended is not known then."""
 
 
 class RunningContainer:
     """A started container."""
 
-    def __init__(self, container: Any, eyes: Eyes, log: Path | None, release: Callable[[], object]) -> None:
+    def __init__(
+        self, engine: Engine, container: Any, eyes: Eyes, log: Path | None, release: Callable[[], object]
+    ) -> None:
         """`release` is called when the container has been removed."""
+        self._engine = engine
         self._container = container
         self._eyes = eyes
         self._release = release
@@ -44,12 +51,24 @@ class RunningContainer:
         return self._eyes.sample(path, hz)
 
     def exit_status(self) -> int | None:
+        """Raises EngineError if the engine has gone away, SamplerError if nothing is seen of the container any more."""
+        blind = None if self._ended.is_set() else self._eyes.blind()
+        if blind is not None:
+            self._ended.wait(_ENGINE_FOLLOWS_S)
+        if self._ended.lost is not None:
+            raise EngineError(
+                f"{self._engine} at {self._engine.host} went away during the run: {self._ended.lost}",
+                "see whether it runs, and in its log why it ended; then make the run again",
+            )
+        if blind is not None and not self._ended.is_set():
+            raise SamplerError(f"the observer container was lost: {blind}", "make the run again")
         return self._ended.status if self._ended.is_set() else None
 
     def counters(self) -> Counters:
         if not self._closed:
-            self._counters = self._eyes.counters(ended=self._ended.is_set())
-            if self._ended.is_set():
+            ended = self._ended.is_set() and self._ended.lost is None
+            self._counters = self._eyes.counters(ended=ended)
+            if ended:
                 self._counters = msgspec.structs.replace(self._counters, engine_flag=oom_flag(self._container))
         return self._counters
 
@@ -63,6 +82,10 @@ class RunningContainer:
         self.counters()
         self._closed = True
         self._output.close()  # while there is something to read from
+        if self._ended.lost is not None:
+            # An engine that is gone may be unreachable for long: the keeper still guards, and tries once.
+            self._eyes.detach()
+            return
         with contextlib.suppress(*ENGINE_ERRORS):
             self._container.remove(force=True, v=True)
         self._eyes.close()
@@ -70,13 +93,13 @@ class RunningContainer:
 
 
 def wait_for_end(container: Any, ended: Ended) -> None:
-    """Wait as long as it takes; an engine that goes away ends the wait as well, with status -1."""
+    """Wait as long as it takes; an engine that goes away ends the wait as well."""
     try:
         status = int(container.wait(timeout=None)["StatusCode"])
         # 128 + n is how engines write "ended by signal n".
         ended.status = 128 - status if 128 < status <= 128 + 64 else status
-    except ENGINE_ERRORS:
-        ended.status = -1
+    except ENGINE_ERRORS as error:
+        ended.lost = first_line(error)
     ended.set()
 
 
@@ -113,7 +136,7 @@ class _Output:
         self._thread.start()
 
     def _copy(self) -> None:
-        with contextlib.suppress(*ENGINE_ERRORS, OSError, ValueError):
+        with contextlib.suppress(*ENGINE_ERRORS, HTTPError, OSError, ValueError):
             for chunk in self._container.logs(stream=True, follow=True):
                 self._file.write(chunk)
 

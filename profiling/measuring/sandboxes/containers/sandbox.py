@@ -129,7 +129,7 @@ class ContainerSandbox:
         try:
             container.start()
             eyes.started(launch.limits)
-            return RunningContainer(container, eyes, Path(launch.log) if launch.log else None, release)
+            return RunningContainer(self._engine, container, eyes, Path(launch.log) if launch.log else None, release)
         except BaseException:
             eyes.close()
             raise
@@ -166,6 +166,11 @@ def _explained(error: Exception, launch: Launch, engine: Engine) -> OomproofErro
     if "port is already allocated" in said or "address already in use" in said:
         return PortTakenError(
             f"port {launch.port} is taken on {engine.host}: {said}", "leave --port out, or name another"
+        )
+    if "cannot assign requested address" in said:
+        return EngineError(
+            f"{engine} cannot publish a port on {engine.host}, which is none of its machine's own addresses",
+            "name one of them in DOCKER_HOST, or run the tool on that machine",
         )
     return EngineError(
         f"{engine} did not start the container: {said}", f"see `{engine.name} info` and the engine's log"
