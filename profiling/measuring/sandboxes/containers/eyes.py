@@ -18,8 +18,11 @@ LAST_WORD_S = 2.0
 class Eyes(Protocol):
     """Opened when the container has been created and does not run yet."""
 
-    def started(self, limits: Limits) -> None:
-        """The container runs now. Raises NoLimitError unless the kernel has the limits."""
+    def started(self, limits: Limits, pid: int) -> None:
+        """The container runs now, its first process as `pid` on the engine's machine (0: it has ended).
+
+        Raises NoLimitError unless the kernel has the limits.
+        """
 
     def sample(self, path: Path, hz: float) -> Sampling:
         """Start to append samples to `path`."""

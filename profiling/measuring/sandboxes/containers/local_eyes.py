@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from profiling.errors import NoLimitError
 from profiling.measuring import own_process
 from profiling.measuring.cgroup import parse_limit
 from profiling.measuring.sampler import SamplerProcess
@@ -49,14 +50,19 @@ class LocalEyes:
         self.directory: Path | None = None
         threading.Thread(target=self._listen, name="oomproof-witness", daemon=True).start()
 
-    def started(self, limits: Limits) -> None:
+    def started(self, limits: Limits, pid: int) -> None:
         assert self._witness.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it is over already
-            self._witness.stdin.write(b"started\n")
+            self._witness.stdin.write(f"started {pid}\n".encode())
             self._witness.stdin.flush()
         self._found.wait(APPEARS_WITHIN_S)
         if self.directory is None:
-            return
+            if self._over.is_set():
+                return  # it was there for less than a look
+            raise NoLimitError(
+                "the container's cgroup is not found, so that its memory cannot be watched",
+                "see whether the engine uses cgroups (`info`), or use --sandbox cgroup",
+            )
         if limits.oom_group:
             kill_as_one(self._version, self.directory)
         name = "memory.max" if self._version == 2 else "memory.limit_in_bytes"

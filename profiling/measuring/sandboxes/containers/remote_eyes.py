@@ -110,7 +110,7 @@ class RemoteEyes:
             self.close()
             raise
 
-    def started(self, limits: Limits) -> None:
+    def started(self, limits: Limits, pid: int) -> None:
         if limits.oom_group:
             raise NoLimitError(
                 "memory.oom.group cannot be set on an engine that is not on this machine", "leave oom_group out"

@@ -128,7 +128,8 @@ class ContainerSandbox:
             eyes = RemoteEyes(self._engine, container.id, f"{container.name}-observer", self._tell)
         try:
             container.start()
-            eyes.started(launch.limits)
+            container.reload()
+            eyes.started(launch.limits, int(container.attrs["State"].get("Pid") or 0))
             return RunningContainer(self._engine, container, eyes, Path(launch.log) if launch.log else None, release)
         except BaseException:
             eyes.close()
