@@ -44,16 +44,24 @@ def address(engine: Engine) -> dict[str, str]:
     return {"CONTAINER_HOST": engine.address} if engine.name == "podman" else {}
 
 
+def comparison(engine: Engine, profile: str, out: Path) -> tuple[int, dict[str, Any]]:
+    code, said, err = run("compare", "--sandbox", engine.name, "--json", profile, "--out", str(out), **address(engine))
+    assert said, err
+    return code, json.loads(said)
+
+
+def hung(run: dict[str, Any]) -> bool:
+    return any(finding["id"] == "stuck-at-limit" for finding in run["findings"])
+
+
 def test_the_comparison_is_proved_in_containers(reference_engine: Engine, tmp_path: Path) -> None:
     before = leftovers(reference_engine)
     profile = "--profile" if reference_engine.name == "docker" else "--no-profile"
-    code, out, err = run(
-        *("compare", "--sandbox", reference_engine.name, "--json", "--duration", "12s", profile),
-        *("--out", str(tmp_path)),
-        **address(reference_engine),
-    )
-    assert out, err
-    document: dict[str, Any] = json.loads(out)
+    code, document = comparison(reference_engine, profile, tmp_path)
+    if document["claim"] == "inconclusive" and all(hung(run) for run in document["runs"] if run["name"] != "singleton"):
+        # On a fast disk the kernel may find one more page of code to take for as long as one watches, in each of the three
+        # runs that `compare` makes then. It says so, and whoever wants the proof asks again.
+        code, document = comparison(reference_engine, profile, tmp_path)
     assert (code, document["claim"]) == (0, "proved"), document
     assert {run["sandbox"] for run in document["runs"]} == {reference_engine.name}
     killed = [run for run in document["runs"] if run["name"] != "singleton"][-1]
