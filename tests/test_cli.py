@@ -166,7 +166,13 @@ def test_a_command_that_does_not_exist_is_exit_4(config: Path, tmp_path: Path) -
 
 def test_a_missing_model_is_exit_4_with_what_to_do(tmp_path: Path) -> None:
     done = run_cli(
-        "compare", "--out", str(tmp_path / "runs"), MODEL_PATH=str(tmp_path), MODEL_CACHE=str(tmp_path / "cache")
+        "compare",
+        "--sandbox",
+        "cgroup",
+        "--out",
+        str(tmp_path / "runs"),
+        MODEL_PATH=str(tmp_path),
+        MODEL_CACHE=str(tmp_path / "cache"),
     )
     assert_two_lines(done, 4, str(tmp_path))
 
