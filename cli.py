@@ -20,6 +20,7 @@ _COMMANDS = {
     "doctor": "What this machine can do, and what mends what is missing.",
     "profile": "A memray pass: flame graphs, and the lines that hold the memory.",
     "report": "Render again from what is on disk.",
+    "verify": "Before the deploy: one service under its limits, a checklist, pass or fail.",
     "serve": "The reference backend under a memory limit, in the foreground.",
 }
 
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in words
     try:
         with interruptible():
-            if command and words[:1] not in (["profile"], ["compare"], ["serve"]):
+            if command and words[:1] not in (["profile"], ["compare"], ["serve"], ["verify"]):
                 raise click.UsageError(f"{' '.join(words[:1])} takes no command after --")
             return int(oomproof(words, standalone_mode=False, obj=tuple(command)) or 0)
     except click.exceptions.Exit as ended:

@@ -127,7 +127,7 @@ class Budget(Value, frozen=True, kw_only=True):
 
 
 class Phase(Value, frozen=True, kw_only=True):
-    """A stretch of a run: `drop-caches`, `start`, `load`, `settle`, `stop`."""
+    """A stretch of a run: `drop-caches`, `start`, `load`, `settle`, `probe`, `stop`."""
 
     name: str
     start_ns: int
@@ -152,6 +152,20 @@ class Environment(Value, frozen=True, kw_only=True):
     """The container engine with its version; None without one."""
     image: str | None = None
     """The container image's name and id; None without one."""
+
+
+class Probe(Value, frozen=True, kw_only=True):
+    """One request that a service should refuse, and what it did."""
+
+    name: str
+    """What is wrong with the request: `not JSON`, `no body`, `without "query"`, ..."""
+    status: int | None
+    """HTTP status; None: no answer."""
+    elapsed_ms: float
+    problem: str = ""
+    """Why there was no answer."""
+    ready_after: bool = True
+    """Whether it answered its `ready` path afterwards."""
 
 
 class RunResult(Value, frozen=True, kw_only=True):
@@ -191,6 +205,10 @@ class RunResult(Value, frozen=True, kw_only=True):
     """memory.peak (v2), memory.max_usage_in_bytes (v1): exact."""
     clean_end: bool | None = None
     """Gone within 10 s of SIGTERM."""
+    listening_ns: int | None = None
+    """When its port first took a connection, before or with the first successful `ready`."""
+    probes: tuple[Probe, ...] = ()
+    """Bad requests, sent after the load where they were asked for."""
     page_cache: PageCache = PageCache.UNKNOWN
     sampler_hz: float = 100.0
     sampler_cpu_s: float | None = None
@@ -285,6 +303,18 @@ class Profile(Value, frozen=True, kw_only=True):
     held_at: str = "peak"
     """`kill`: alive in a process that was killed; `peak`: alive at the high-water mark of the largest process."""
     held: tuple[HeldMemory, ...] = ()
+
+
+class Check(Value, frozen=True, kw_only=True):
+    """One thing that a service must do before it is deployed, and what was measured."""
+
+    id: str
+    status: str
+    """`pass`, `warn`, `fail`, `inconclusive` or `skipped`."""
+    measured: str
+    limit: str
+    message: str
+    hint: str = ""
 
 
 class Claim(StrEnum):

@@ -17,10 +17,13 @@ from profiling.values import HeldMemory, Profile, Summary
 from reports import plots
 from reports.figures import GROUPS, NONE, headroom, rate
 from reports.words import (
+    CHECK_NAMES,
+    CHECKS,
     HELD_AT,
     LEVELS,
     OUTCOMES,
     by_weight,
+    findings_beside_checks,
     is_candidate,
     kills,
     level_sign,
@@ -58,7 +61,7 @@ def render_html(report: Report) -> str:
         narrow_px=NARROW_PX,
         groups=GROUPS,
         differing=_differing(report.runs),
-        findings=[(run.summary.name, finding) for run in report.runs for finding in run.summary.findings],
+        findings=findings_beside_checks(report),
         facts=_facts(report),
         command_line=shlex.join(report.argv),
         roots=source_roots(report),
@@ -188,6 +191,8 @@ _ENVIRONMENT = jinja2.Environment(
 )
 _ENVIRONMENT.filters.update(basename=posixpath.basename, moment=_moment)
 _ENVIRONMENT.globals.update(
+    CHECKS=CHECKS,
+    CHECK_NAMES=CHECK_NAMES,
     OUTCOMES=OUTCOMES,
     outcome_sign=outcome_sign,
     HELD_AT=HELD_AT,

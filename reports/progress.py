@@ -12,6 +12,7 @@ PHASES = {
     "start": "starting",
     "load": "under load",
     "settle": "settling",
+    "probe": "sending bad input",
     "stop": "stopping",
     "flame graphs": "drawing flame graphs",
     "report": "writing the report",

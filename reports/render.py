@@ -16,7 +16,9 @@ from reports.words import report_path
 
 
 def render_json(report: Report) -> str:
-    """The document of `compare --json`: sizes in bytes, shares 0..1, unmeasured null, paths absolute."""
+    """The document that --json prints: sizes in bytes, shares 0..1, unmeasured null, paths absolute."""
+    if report.checks:
+        return _dump(_verification(report))
     document = {
         "schema_version": SCHEMA_VERSION,
         "command": report.command,
@@ -26,6 +28,22 @@ def render_json(report: Report) -> str:
         "profiles": [_absolute(profile, report.directory) for profile in report.profiles],
         "report": report_path(report),
     }
+    return _dump(document)
+
+
+def _verification(report: Report) -> dict[str, object]:
+    """The document of `verify --json`."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "command": report.command,
+        "verdict": report.verdict.status,
+        "checks": report.checks,
+        "run": report.runs[0].summary,
+        "report": report_path(report),
+    }
+
+
+def _dump(document: object) -> str:
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 
 

@@ -18,11 +18,14 @@ from profiling.values import HeldMemory, Profile, Summary
 from reports.figures import NONE, headroom, rate
 from reports.words import (
     BAD,
+    CHECK_NAMES,
+    CHECKS,
     GOOD,
     HELD_AT,
     OUTCOMES,
     UNSURE,
     by_weight,
+    findings_beside_checks,
     is_candidate,
     kills,
     level_sign,
@@ -63,6 +66,7 @@ def render_text(report: Report, width: int = PIPE_WIDTH, colour: bool = False) -
         _environ={},
     )
     _verdict(console, report)
+    _checks(console, report)
     _runs(console, report)
     _findings(console, report)
     _held(console, report)
@@ -88,6 +92,20 @@ def _verdict(console: Console, report: Report) -> None:
     _wrapped(console, Text(report.verdict.sentence, style="bold"), "  ")
     for line in report.verdict.evidence:
         _wrapped(console, Text(line), "  · ")
+    console.print()
+
+
+def _checks(console: Console, report: Report) -> None:
+    if not report.checks:
+        return
+    console.print(Text("Checklist", style="bold"))
+    for check in report.checks:
+        sign = CHECKS[check.status]
+        style = "dim" if check.status == "skipped" else _STYLES[sign.tone]
+        name = Text(f"{CHECK_NAMES.get(check.id, check.id)}: ", style="bold")
+        _wrapped(console, name.append(check.message, style="not bold"), f"  {sign.symbol} ", style=style)
+        if check.hint and check.status != "pass":
+            _wrapped(console, Text(check.hint), "    → ", style="dim")
     console.print()
 
 
@@ -180,7 +198,7 @@ def _latencies(summary: Summary) -> str:
 
 
 def _findings(console: Console, report: Report) -> None:
-    findings = [(run.summary.name, finding) for run in report.runs for finding in run.summary.findings]
+    findings = findings_beside_checks(report)
     if not findings:
         return
     console.print(Text("Findings", style="bold"))

@@ -39,6 +39,30 @@ LEVELS: dict[str, Sign] = {
     "warn": Sign("warning", "!", UNSURE),
     "info": Sign("note", "i", GOOD),
 }
+CHECKS: dict[str, Sign] = {
+    "pass": Sign("pass", "✓", GOOD),
+    "warn": Sign("warning", "!", UNSURE),
+    "fail": Sign("failure", "✗", BAD),
+    "inconclusive": Sign("inconclusive", "?", UNSURE),
+    "skipped": Sign("skipped", "–", UNSURE),
+}
+CHECK_NAMES = {
+    "start": "starts in time",
+    "startup-memory": "start fits",
+    "port": "listens on PORT",
+    "ready": "gets ready",
+    "contract": "answers as agreed",
+    "bad-input": "refuses bad input",
+    "oom": "is not OOM-killed",
+    "alive": "stays alive",
+    "timeouts": "answers in time",
+    "p95": "p95",
+    "headroom": "headroom",
+    "growth": "memory is flat",
+    "plateau": "back to rest",
+    "end": "ends on SIGTERM",
+}
+"""The points of the checklist in a few words."""
 HELD_AT = {"kill": "the kill", "peak": "its peak"}
 """When the memory in `Profile.held` was alive."""
 _CLAIMS: dict[Claim, str] = {
@@ -47,6 +71,7 @@ _CLAIMS: dict[Claim, str] = {
     Claim.CANDIDATE_FAILED: "the candidate failed",
     Claim.INCONCLUSIVE: "inconclusive",
 }
+_VERIFIED = {"pass": "verified", "fail": "not fit", "inconclusive": "inconclusive"}
 _STATUSES: dict[str, Sign] = {
     "pass": Sign("pass", "✓", GOOD),
     "fail": Sign("fail", "✗", BAD),
@@ -68,6 +93,8 @@ def verdict_sign(report: Report) -> Sign:
     """The claim in a word with the sign of its status; one run alone has its outcome for a word."""
     verdict: Verdict = report.verdict
     status = _STATUSES.get(verdict.status, _STATUSES["inconclusive"])
+    if report.checks:
+        return Sign(_VERIFIED[verdict.status], status.symbol, status.tone)
     if len(report.runs) == 1 and verdict.claim is Claim.INCONCLUSIVE:
         word = outcome_sign(report.runs[0].summary).word
     else:
@@ -82,6 +109,17 @@ def is_candidate(run: AnalysedRun, report: Report) -> bool:
 
 def level_sign(finding: Finding) -> Sign:
     return LEVELS.get(finding.level, LEVELS["info"])
+
+
+def findings_beside_checks(report: Report) -> list[tuple[str, Finding]]:
+    """(run's name, finding) of all findings but those that stand in the checklist, at their point."""
+    told = {check.message for check in report.checks}
+    return [
+        (run.summary.name, finding)
+        for run in report.runs
+        for finding in run.summary.findings
+        if finding.message not in told
+    ]
 
 
 def kills(count: int) -> str:

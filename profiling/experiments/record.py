@@ -9,6 +9,7 @@ import msgspec
 
 from profiling.errors import DataError
 from profiling.judging.analysis import analyse
+from profiling.judging.checks import check, judge_checks
 from profiling.judging.findings import with_findings
 from profiling.judging.report import AnalysedRun, Report
 from profiling.judging.verdict import judge_comparison
@@ -16,6 +17,7 @@ from profiling.measuring import store
 from profiling.values import SCHEMA_VERSION, Budget, Profile, Value
 
 FILE_NAME = "experiment.json"
+VERIFY = "verify"
 _PHASES_OF_A_RUN = ("start", "load")
 
 
@@ -48,6 +50,11 @@ def mark_interrupted(directory: Path) -> None:
     save(directory, msgspec.structs.replace(load(directory), interrupted=True))
 
 
+def with_elapsed(experiment: Experiment, elapsed_s: float) -> Experiment:
+    """The same experiment with the wall time that all of it took."""
+    return msgspec.structs.replace(experiment, elapsed_s=elapsed_s)
+
+
 def load(directory: Path) -> Experiment:
     """Read `experiment.json`. Raises DataError."""
     try:
@@ -71,6 +78,8 @@ def report(directory: Path, experiment: Experiment) -> Report:
     runs = [load_run(directory / name, experiment.budget) for name in experiment.runs]
     if not runs:
         raise DataError(f"{directory} has no run: the experiment ended before its first", "make it again")
+    if experiment.command == VERIFY:
+        return _verification(directory, experiment, runs[0])
     candidate = experiment.candidate
     if not any(run.result.variant == candidate for run in runs):
         candidate = runs[-1].result.variant  # interrupted before the candidate's turn: what there is can still be seen
@@ -84,6 +93,23 @@ def report(directory: Path, experiment: Experiment) -> Report:
         created_at=experiment.created_at,
         beside_share=_beside_share(directory, experiment, runs),
         directory=str(directory.resolve()),
+    )
+
+
+def _verification(directory: Path, experiment: Experiment, run: AnalysedRun) -> Report:
+    """The report of `verify`: one run, judged by its checklist."""
+    checks = check(run, store.load(directory / experiment.runs[0]), experiment.budget)
+    return Report(
+        command=experiment.command,
+        verdict=judge_checks(run, checks),
+        candidate=None,
+        runs=(run,),
+        profiles=experiment.profiles,
+        argv=experiment.argv,
+        created_at=experiment.created_at,
+        beside_share=_beside_share(directory, experiment, [run]),
+        directory=str(directory.resolve()),
+        checks=checks,
     )
 
 

@@ -28,6 +28,9 @@ _FIRST_REQUESTS = 100
 """Left out: a first pass through the code allocates what it keeps."""
 _FEWEST_REQUESTS = 200
 _FEWEST_BINS = 12
+MIN_ANSWERS = _FIRST_REQUESTS + _FEWEST_REQUESTS
+MIN_LOAD_S = _FEWEST_BINS * _BIN_NS / 1e9
+"""With less there is no figure."""
 _NORMAL_QUANTILE = 1.959964  # 97.5 %
 
 Floats = NDArray[np.float64]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from profiling.values import Profile, RunResult, Summary, Verdict
+from profiling.values import Check, Profile, RunResult, Summary, Verdict
 
 Array = NDArray[np.float64]
 
@@ -81,3 +81,5 @@ class Report:
     """Time spent beside the runs themselves (start-up and load), as a fraction of theirs."""
     directory: str
     """Absolute path of the directory that the page lies in; links are relative to it."""
+    checks: tuple[Check, ...] = ()
+    """The checklist of `verify`."""

@@ -15,10 +15,19 @@ from profiling.errors import InterruptedRunError, LoadFailedError, OomproofError
 from profiling.measuring import environment, page_cache, samples, store
 from profiling.measuring.events import Note, Observer, PhaseStarted, RunFinished, RunStarted, Tick
 from profiling.measuring.interrupts import uninterrupted
-from profiling.measuring.readiness import LOOPBACK, claim_port, free_port, is_ready, listens_everywhere, url
+from profiling.measuring.probing import can_be_probed, probe
+from profiling.measuring.readiness import (
+    LOOPBACK,
+    claim_port,
+    free_port,
+    is_listening,
+    is_ready,
+    listens_everywhere,
+    url,
+)
 from profiling.measuring.sandboxes.base import Counters, Launch, Running, Sampling, Sandbox
 from profiling.measuring.watch import Watch
-from profiling.values import Limits, Outcome, PageCache, Phase, RunResult, Target, Value
+from profiling.values import Limits, Outcome, PageCache, Phase, Probe, RunResult, Target, Value
 
 _POLL_S = 0.05
 _TICK_S = 0.25
@@ -50,6 +59,8 @@ class RunPlan(Value, frozen=True, kw_only=True):
     capture: str | None = None
     """File name of the memray capture that the command writes into the run's directory, for the record."""
     capture_cost_bytes: int | None = None
+    probe: bool = False
+    """Send requests that should be refused, after the load."""
 
 
 def measure(plan: RunPlan, sandbox: Sandbox, directory: Path, observer: Observer) -> RunResult:
@@ -91,6 +102,8 @@ class _Run:
         self.start_ns = time.monotonic_ns()
         self.started_at = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         self.ready_ns: int | None = None
+        self.listening_ns: int | None = None
+        self.probes: tuple[Probe, ...] = ()
         self.exit_status: int | None = None
         self.clean_end: bool | None = None
         self.counters = Counters(oom_kills=0, peak_charged_bytes=None)
@@ -133,6 +146,9 @@ class _Run:
                     self._load(service, load)
                 with self._in_phase("settle"):
                     self._settle(service)
+                if plan.probe and self.exit_status is None and can_be_probed(plan.target.request):
+                    with self._in_phase("probe"):
+                        self._probe(service, port)
             with self._in_phase("stop"):
                 self._stop(service)
 
@@ -166,6 +182,8 @@ class _Run:
         deadline = time.monotonic() + spec.startup_timeout_s
         while not is_ready(self.sandbox.host, port, spec.ready):
             self._tick()
+            if self.listening_ns is None and is_listening(self.sandbox.host, port):
+                self.listening_ns = time.monotonic_ns()
             self.exit_status = service.exit_status()
             kills = service.counters().oom_kills
             if self.exit_status is not None:
@@ -179,6 +197,7 @@ class _Run:
                 return False
             time.sleep(_POLL_S)
         self.ready_ns = time.monotonic_ns()
+        self.listening_ns = self.listening_ns or self.ready_ns
         if self.sandbox.host == LOOPBACK and listens_everywhere(port):
             text = f"{self.plan.name}: port {port} is open on every address of this machine while it runs; bind it to {{host}}"
             self.observer.notify(Note(text=text))
@@ -210,6 +229,13 @@ class _Run:
             if self.exit_status is not None:
                 self._ended(f"{_how(self.exit_status, self.sandbox)} after the load", Outcome.CRASHED)
             time.sleep(_POLL_S)
+
+    def _probe(self, service: Running, port: int) -> None:
+        target = self.plan.target
+        self.probes = probe(self.sandbox.host, port, target.request, target.service.ready)
+        self.exit_status = service.exit_status()
+        if self.exit_status is not None:
+            self._ended(f"{_how(self.exit_status, self.sandbox)} after bad input", Outcome.CRASHED)
 
     def _stop(self, service: Running) -> None:
         self.counters = service.counters()
@@ -328,6 +354,8 @@ class _Run:
             phases=tuple(self.phases),
             kernel_peak_charged_bytes=self.counters.peak_charged_bytes,
             clean_end=self.clean_end,
+            listening_ns=self.listening_ns,
+            probes=self.probes,
             page_cache=self.page_cache,
             sampler_hz=plan.sampler_hz,
             sampler_cpu_s=self.sampler_cpu_s,

@@ -52,6 +52,13 @@ def is_ready(host: str, port: int, path: str, timeout_s: float = 2.0) -> bool:
         connection.close()
 
 
+def is_listening(host: str, port: int, timeout_s: float = 1.0) -> bool:
+    """Whether something takes connections there now."""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=timeout_s):
+        return True
+    return False
+
+
 def listens_everywhere(port: int) -> bool:
     """Whether something of this machine takes connections to `port` on all its addresses. See proc_net_tcp(5)."""
     for name in ("/proc/net/tcp", "/proc/net/tcp6"):

@@ -1,0 +1,85 @@
+"""`verify`: one service under its limits, before the deploy; a checklist, pass or fail."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import time
+
+import click
+
+from commands import bench, results
+from commands.job import choose_variants, make_job
+from commands.options import load_options, output_options, target_options
+from commands.sandbox import open_sandbox
+from profiling.errors import InterruptedRunError
+from profiling.experiments import record
+from profiling.experiments.record import Experiment
+from profiling.measuring.events import ExperimentStarted, PhaseStarted
+from profiling.measuring.measure import RunPlan, measure
+
+_SETTLE_S = 3.0
+
+
+@click.command()
+@click.argument("variant", required=False)
+@target_options
+@load_options
+@output_options
+@click.pass_context
+def verify(
+    ctx: click.Context, /, variant: str | None, sandbox: str, out: str, as_json: bool, **options: object
+) -> None:
+    """Run the service once under its limits and say whether it can be deployed so.
+
+    It must start in time and in the memory there is, listen on PORT, become ready, answer the load as agreed, refuse bad
+    input, stay alive, keep headroom, stay flat, and end on SIGTERM. Instead of a config file, a command can stand behind
+    --: verify --memory 512MiB -- gunicorn app:app --bind {host}:{port}
+
+    VARIANT is one of the config file's variants; the service as it is where none is named.
+
+    Exit code: 0 all checks pass (warnings included), 1 one fails, 3 too little was measured to say so.
+    """
+    job = make_job(command=ctx.obj or (), **options)  # type: ignore[arg-type]
+    target, name = job.target, job.target.name
+    if variant is not None:
+        chosen = choose_variants(job, (variant,))[0]
+        target, name = target.with_env(chosen.env), chosen.name
+    started = time.monotonic()
+    directory = bench.new_directory(out, record.VERIFY)
+    experiment = Experiment(
+        command=record.VERIFY,
+        argv=tuple(sys.orig_argv[1:]),
+        candidate=name,
+        budget=job.budget,
+        created_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        runs=(f"1-{name}",),
+    )
+    record.save(directory, experiment)
+    try:
+        with bench.watching() as observer, open_sandbox(sandbox, target, observer) as opened:
+            bench.prepare(target, opened, observer)
+            observer.notify(ExperimentStarted(title=f"verify {job.target.name}", runs=(name,)))
+            plan = RunPlan(
+                name=name,
+                target=target,
+                limits=job.limits,
+                load=job.load,
+                argv=experiment.argv,
+                port=job.port,
+                settle_s=_SETTLE_S,
+                probe=True,
+            )
+            measure(plan, opened, directory / experiment.runs[0], observer)
+            observer.notify(PhaseStarted(run=name, phase="report"))
+            experiment = record.with_elapsed(experiment, time.monotonic() - started)
+            record.save(directory, experiment)
+            report = record.report(directory, experiment)
+            results.write_files(report)
+    except (KeyboardInterrupt, InterruptedRunError):
+        record.mark_interrupted(directory)
+        raise InterruptedRunError(
+            f"interrupted; what was measured is in {directory}", f"see it with: report {directory}"
+        ) from None
+    results.show(report, as_json)
+    ctx.exit(results.exit_code(report))

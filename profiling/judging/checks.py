@@ -1,0 +1,347 @@
+"""The checklist of one service before its deploy: each point with what was measured, its limit and a hint. Pure.
+
+Whatever a run's findings say already is not judged again here: a check gathers the findings that belong to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from loadtests.requestlog import RequestOutcome
+from profiling.judging.growth import MIN_ANSWERS, MIN_LOAD_S
+from profiling.judging.report import AnalysedRun
+from profiling.judging.verdict import run_status
+from profiling.measuring.store import StoredRun
+from profiling.units import KIB, format_bytes, format_ms, format_percent, format_seconds
+from profiling.values import Budget, Check, Claim, Finding, Outcome, Verdict
+
+_BACK_WITHIN = 0.05
+"""After the load memory may lie so far above the plateau that it had under load, as a share of it."""
+_CANNOT_SAY = "cannot be said: it never became ready"
+Point = Callable[[AnalysedRun, StoredRun, Budget], Check]
+
+
+def check(run: AnalysedRun, stored: StoredRun, budget: Budget) -> tuple[Check, ...]:
+    """All points, in the order in which a deploy would meet them."""
+    return tuple(point(run, stored, budget) for point in _POINTS)
+
+
+def judge_checks(run: AnalysedRun, checks: Sequence[Check]) -> Verdict:
+    """Fail if any check fails, inconclusive if any is, else pass: what was not measured is never a pass."""
+    name, limit = run.result.target.name, format_bytes(run.summary.memory_limit_bytes)
+    failed = [check for check in checks if check.status == "fail"]
+    unsure = [check for check in checks if check.status == "inconclusive"]
+    warned = [check for check in checks if check.status == "warn"]
+    load = f"{run.result.load.peak_users} users" if run.result.load.peak_users != 1 else "1 user"
+    if failed:
+        more = f" ({len(failed) - 1} more checks fail)" if len(failed) > 1 else ""
+        status, sentence = "fail", f"{name} is not fit for {limit}: {failed[0].message}{more}."
+    elif unsure or run_status(run) == "inconclusive":
+        why = unsure[0].message if unsure else (run.result.load_problem or "too little was measured")
+        status, sentence = "inconclusive", f"Nothing can be said about {name} at {limit}: {why}."
+    else:
+        but = f"; {len(warned)} warning{'s' if len(warned) > 1 else ''}" if warned else ""
+        headroom = format_bytes(run.summary.headroom_bytes)
+        status, sentence = "pass", f"{name} holds {load} at {limit} with {headroom} of headroom{but}."
+    counts = [
+        f"{len([c for c in checks if c.status == key])} {key}" for key in ("pass", "warn", "fail", "inconclusive")
+    ]
+    return Verdict(claim=Claim.INCONCLUSIVE, status=status, sentence=sentence, evidence=(", ".join(counts),))
+
+
+def _start(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
+    service, summary = run.result.target.service, run.summary
+    limit = f"{service.startup_timeout_s:g} s"
+    measured = format_seconds(summary.startup_s)
+    if summary.ready:
+        return Check(id="start", status="pass", measured=measured, limit=limit, message=f"ready after {measured}")
+    return _failed("start", run, measured, limit, "oom-kill-at-start", "never-ready", "crashed", "timed-out")
+
+
+def _startup_memory(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
+    limit = format_bytes(run.summary.memory_limit_bytes)
+    if found := _finding(run, "oom-kill-at-start"):
+        return _of(found, "startup-memory", f"{run.summary.oom_kills} OOM kills", limit)
+    start = stored.samples
+    if run.result.ready_ns is not None:
+        start = start[start["t_ns"] <= run.result.ready_ns]
+    peak = int(start["unreclaimable"].max()) if len(start) else None
+    if peak is None:
+        return Check(
+            id="startup-memory", status="inconclusive", measured="–", limit=limit, message="nothing was sampled"
+        )
+    message = f"no OOM kill before it was ready; peak {format_bytes(peak)}"
+    return Check(id="startup-memory", status="pass", measured=format_bytes(peak), limit=limit, message=message)
+
+
+def _port(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
+    result = run.result
+    if result.listening_ns is None:
+        return Check(
+            id="port",
+            status="fail",
+            measured="never",
+            limit="PORT",
+            message="nothing took a connection on the port that PORT names",
+            hint="bind to $PORT (and in a container to $HOST or 0.0.0.0), as the platform asks for it",
+        )
+    after = (result.listening_ns - result.start_ns) / 1e9
+    message = f"its port took a connection after {format_seconds(after)}"
+    return Check(id="port", status="pass", measured=format_seconds(after), limit="PORT", message=message)
+
+
+def _ready(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
+    path = run.result.target.service.ready
+    if run.summary.ready:
+        return Check(id="ready", status="pass", measured="2xx", limit="2xx", message=f"{path} answers with 2xx")
+    return Check(
+        id="ready",
+        status="fail",
+        measured="–",
+        limit="2xx",
+        message=f"{path} never answered with 2xx",
+        hint="check `ready` in the config file; the service's own output is in service.log",
+    )
+
+
+def _contract(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
+    """Wrong answers; a refused connection or a timeout is a check of its own."""
+    summary = run.summary
+    if not summary.ready:
+        return _skipped("contract", _CANNOT_SAY)
+    wrong = _count(stored, RequestOutcome.UNEXPECTED_STATUS, RequestOutcome.UNEXPECTED_BODY)
+    if not summary.requests:
+        return Check(id="contract", status="inconclusive", measured="0", limit="0 wrong", message="nothing was sent")
+    measured = f"{wrong:,} of {summary.requests:,} wrong"
+    if wrong > budget.max_failures * summary.requests:
+        statuses = stored.requests["status"][stored.requests["outcome"] != RequestOutcome.OK]
+        seen = ", ".join(f"{status}" for status in sorted(set(statuses.tolist())) if status)
+        return Check(
+            id="contract",
+            status="fail",
+            measured=measured,
+            limit=f"{format_percent(budget.max_failures)} wrong",
+            message=f"{wrong:,} of {summary.requests:,} answers were not as [request.expect] says"
+            + (f" (statuses: {seen})" if seen else ""),
+            hint="compare one answer with status and json_schema there",
+        )
+    message = f"{summary.requests - summary.failures:,} answers as expected"
+    return Check(id="contract", status="pass", measured=measured, limit="0 wrong", message=message)
+
+
+def _bad_input(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
+    probes = run.result.probes
+    if not probes:
+        why = _CANNOT_SAY if not run.summary.ready else "only POST requests with a JSON body are probed"
+        return _skipped("bad-input", why)
+    total = len(probes)
+    dead = next((probe for probe in probes if not probe.ready_after), None)
+    if dead is not None:
+        message = f"after a request with {dead.name} it was not ready any more"
+        return Check(id="bad-input", status="fail", measured="dead", limit="4xx", message=message, hint=_BAD_INPUT_HINT)
+    for problem, probe in ((probe.problem or f"status {probe.status}", probe) for probe in probes):
+        if probe.status is None or probe.status >= 500:
+            message = f"a request with {probe.name} got {problem}"
+            return Check(
+                id="bad-input", status="fail", measured=problem, limit="4xx", message=message, hint=_BAD_INPUT_HINT
+            )
+    accepted = [probe.name for probe in probes if probe.status is not None and probe.status < 400]
+    if accepted:
+        message = (
+            f"{len(accepted)} of {total} bad requests were answered as if they were good: {', '.join(accepted[:3])}"
+        )
+        return Check(
+            id="bad-input", status="warn", measured=f"{len(accepted)} accepted", limit="4xx", message=message,
+            hint="what is taken today cannot be refused tomorrow; check the body before using it",
+        )  # fmt: skip
+    return Check(
+        id="bad-input",
+        status="pass",
+        measured=f"{total} × 4xx",
+        limit="4xx",
+        message=f"all {total} bad requests were refused",
+    )
+
+
+_BAD_INPUT_HINT = "answer with 400 and a reason: anybody can send this, and each 5xx wakes somebody up"
+
+
+def _oom(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
+    if not run.summary.ready:
+        return _skipped("oom", _CANNOT_SAY)
+    limit = "0"
+    found = _finding(run, "oom-kill", "killed-by-another-limit", "stuck-at-limit", "kill-counter-lost")
+    if found:
+        status = "inconclusive" if found.id == "kill-counter-lost" else None
+        return _of(found, "oom", f"{run.summary.oom_kills}", limit, status)
+    message = "the kernel counted no OOM kill"
+    return Check(id="oom", status="pass", measured=f"{run.summary.oom_kills}", limit=limit, message=message)
+
+
+def _alive(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
+    if not run.summary.ready:
+        return _skipped("alive", _CANNOT_SAY)
+    if found := _finding(run, "crashed", "timed-out"):
+        return _of(found, "alive", run.summary.outcome.value, "alive")
+    if found := _finding(run, "restarts"):
+        return _of(found, "alive", f"{run.summary.restarts} restarts", "0 restarts", "fail")
+    if run.result.exit_status is not None or run.summary.oom_kills:
+        measured = run.summary.stop_reason or f"{run.summary.oom_kills} processes OOM-killed"
+        return Check(
+            id="alive", status="fail", measured=measured, limit="alive", message=f"it did not stay alive: {measured}"
+        )
+    if run.summary.outcome in (Outcome.INTERRUPTED, Outcome.STOPPED_EARLY):
+        outcome = run.summary.outcome.value
+        return Check(
+            id="alive", status="inconclusive", measured=outcome, limit="alive", message=f"the run was {outcome}"
+        )
+    message = "no process ended or was replaced"
+    return Check(id="alive", status="pass", measured="0 restarts", limit="0 restarts", message=message)
+
+
+def _timeouts(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
+    summary = run.summary
+    if not summary.ready or not summary.requests:
+        return _skipped("timeouts", _CANNOT_SAY if not summary.ready else "nothing was sent")
+    lost = _count(stored, RequestOutcome.TIMEOUT, RequestOutcome.CONNECTION_ERROR, RequestOutcome.CUT_AT_END)
+    measured, limit = f"{lost:,} of {summary.requests:,}", format_percent(budget.max_failures)
+    if lost > budget.max_failures * summary.requests:
+        return Check(
+            id="timeouts",
+            status="fail",
+            measured=measured,
+            limit=limit,
+            message=f"{lost:,} of {summary.requests:,} requests got no answer (timed out, refused, cut off)",
+            hint="with OOM kills this is their other side; without, look for a worker timeout or too few threads",
+        )
+    return Check(
+        id="timeouts", status="pass", measured=measured, limit=limit, message="every request got an answer in time"
+    )
+
+
+def _p95(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
+    measured, limit = format_ms(run.summary.p95_ms), format_ms(budget.max_p95_ms)
+    if run.summary.p95_ms is None:
+        return _skipped("p95", "nothing was answered")
+    if found := _finding(run, "p95"):
+        return _of(found, "p95", measured, limit)
+    if budget.max_p95_ms is None:
+        return Check(
+            id="p95", status="pass", measured=measured, limit="none", message=f"p95 {measured}; no limit is set"
+        )
+    return Check(id="p95", status="pass", measured=measured, limit=limit, message=f"p95 {measured}")
+
+
+def _headroom(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
+    summary = run.summary
+    if summary.peak_unreclaimable_bytes is None or summary.headroom_bytes is None:
+        return Check(id="headroom", status="inconclusive", measured="–", limit="", message="nothing was sampled")
+    share = summary.headroom_bytes / summary.memory_limit_bytes
+    measured = f"{format_bytes(summary.headroom_bytes)} ({format_percent(share)})"
+    limit = format_percent(budget.min_headroom if budget.min_headroom is not None else 0.1)
+    if summary.oom_kills:
+        return Check(
+            id="headroom", status="fail", measured="none", limit=limit, message="no headroom: it was OOM-killed"
+        )
+    if found := _finding(run, "peak", "headroom"):
+        return _of(found, "headroom", measured, limit)
+    return Check(
+        id="headroom", status="pass", measured=measured, limit=limit, message=f"{measured} of headroom at the peak"
+    )
+
+
+def _growth(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
+    summary = run.summary
+    limit = f"{budget.max_growth_bytes_per_request / KIB:g} KiB/request"
+    if summary.growth_bytes_per_request is None or summary.growth_low is None or summary.growth_high is None:
+        answers = summary.requests - summary.failures
+        return _skipped(
+            "growth",
+            f"growth needs {MIN_ANSWERS} answers in {MIN_LOAD_S:g} s by the same processes; there were {answers:,}",
+        )
+    measured = (
+        f"{summary.growth_bytes_per_request / KIB:.2f} KiB/request"
+        f" ({summary.growth_low / KIB:.2f} to {summary.growth_high / KIB:.2f})"
+    )
+    if found := _finding(run, "growth"):
+        return _of(found, "growth", measured, limit)
+    return Check(id="growth", status="pass", measured=measured, limit=limit, message=f"{measured} of growth")
+
+
+def _plateau(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
+    """Whether memory after the load lies where it lay in the second half of the load, or below."""
+    result = run.result
+    settle = next((phase for phase in result.phases if phase.name == "settle"), None)
+    if settle is None or result.load_start_ns is None or result.load_end_ns is None or run.summary.oom_kills:
+        return _skipped(
+            "plateau", "there was no quiet time after the load" if not run.summary.oom_kills else "it was killed"
+        )
+    times, memory = stored.samples["t_ns"], stored.samples["unreclaimable"]
+    middle = (result.load_start_ns + result.load_end_ns) // 2
+    loaded = memory[(times >= middle) & (times < result.load_end_ns)]
+    after = memory[(times >= (settle.start_ns + settle.end_ns) // 2) & (times < settle.end_ns)]
+    if not len(loaded) or not len(after):
+        return Check(id="plateau", status="inconclusive", measured="–", limit="", message="nothing was sampled")
+    plateau, rest = float(np.percentile(loaded, 95)), float(np.median(after))
+    measured, limit = format_bytes(rest), format_bytes(plateau * (1 + _BACK_WITHIN))
+    if rest > plateau * (1 + _BACK_WITHIN):
+        message = f"after the load it holds {measured}, more than the {format_bytes(plateau)} under load"
+        return Check(id="plateau", status="warn", measured=measured, limit=limit, message=message,
+                     hint="work that goes on behind the answers? run it longer")  # fmt: skip
+    message = f"{measured} after the load, {format_bytes(plateau)} under it"
+    return Check(id="plateau", status="pass", measured=measured, limit=limit, message=message)
+
+
+def _end(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
+    if run.result.clean_end is None:
+        return _skipped("end", "it had ended before it was asked to")
+    if found := _finding(run, "no-clean-end"):
+        return _of(found, "end", "killed", "10 s")
+    stop = next((phase for phase in run.result.phases if phase.name == "stop"), None)
+    took = format_seconds((stop.end_ns - stop.start_ns) / 1e9) if stop else "–"
+    return Check(id="end", status="pass", measured=took, limit="10 s", message=f"gone {took} after SIGTERM")
+
+
+_POINTS: tuple[Point, ...] = (
+    _start,
+    _startup_memory,
+    _port,
+    _ready,
+    _contract,
+    _bad_input,
+    _oom,
+    _alive,
+    _timeouts,
+    _p95,
+    _headroom,
+    _growth,
+    _plateau,
+    _end,
+)
+
+
+def _finding(run: AnalysedRun, *ids: str) -> Finding | None:
+    return next((finding for finding in run.summary.findings if finding.id in ids), None)
+
+
+def _of(finding: Finding, check_id: str, measured: str, limit: str, status: str | None = None) -> Check:
+    level = status or {"fail": "fail", "warn": "warn"}.get(finding.level, "pass")
+    return Check(id=check_id, status=level, measured=measured, limit=limit, message=finding.message, hint=finding.hint)
+
+
+def _failed(check_id: str, run: AnalysedRun, measured: str, limit: str, *ids: str) -> Check:
+    found = _finding(run, *ids)
+    if found is not None:
+        return _of(found, check_id, measured, limit, "fail")
+    message = run.summary.stop_reason or run.summary.outcome.value
+    return Check(id=check_id, status="inconclusive", measured=measured, limit=limit, message=message)
+
+
+def _skipped(check_id: str, why: str) -> Check:
+    return Check(id=check_id, status="skipped", measured="–", limit="", message=why)
+
+
+def _count(stored: StoredRun, *outcomes: RequestOutcome) -> int:
+    return int(np.isin(stored.requests["outcome"], [int(outcome) for outcome in outcomes]).sum())
