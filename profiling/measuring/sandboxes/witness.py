@@ -2,7 +2,8 @@
 
 A container's cgroup is removed within milliseconds (14 ms with Docker 20.10 here) of the end of its first process,
 and the kernel's count of OOM kills with it. So, where it may, the witness enters the cgroup as well: a cgroup with a
-process in it cannot be removed. It waits there without allocating anything, is exempt from OOM kills where it may be
+process in it cannot be removed. It waits there without allocating anything (but v1 makes its list of processes when the
+file is opened, and an open file is memory within the limit), is exempt from OOM kills where it may be
 (oom_score_adj -1000), and leaves as soon as it is alone and has read the counters; container runtimes try the removal
 for about 0.3 s. On v1 it enters before the container's first process runs. On v2 a process in the cgroup could keep
 the runtime from making children of it, so there it enters when it is told that the container has started; until
@@ -15,13 +16,14 @@ container does, or when its standard input ends. Only the standard library.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import json
 import os
 import select
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from profiling.measuring.cgroup import parse_keyed
@@ -66,6 +68,7 @@ class Witness:
         self._events = os.open(directory / ("memory.oom_control" if self._v1 else "memory.events"), os.O_RDONLY)
         self._peak = self._open_peak()
         self._procs = directory / "cgroup.procs"
+        self._list = None if self._v1 else os.open(self._procs, os.O_RDONLY)
         self._seen_others = False
         self._poll = select.poll()
         self._poll.register(0, select.POLLIN)
@@ -107,26 +110,41 @@ class Witness:
 
     def look(self) -> bool:
         """Read the counters; True once all others have left. Raises OSError once the cgroup is gone."""
-        alone = self._alone()
-        self.oom_kills = parse_keyed(os.pread(self._events, 1024, 0))[b"oom_kill"]
-        if self._peak is not None:
-            self.peak = int(os.pread(self._peak, 64, 0))
-        return alone
+        with _unless_short_of_memory():
+            alone = self._alone()
+            self.oom_kills = parse_keyed(os.pread(self._events, 1024, 0))[b"oom_kill"]
+            if self._peak is not None:
+                self.peak = int(os.pread(self._peak, 64, 0))
+            return alone
+        return False
 
     def _alone(self) -> bool:
-        others = [pid for pid in self._procs.read_bytes().split() if int(pid) != os.getpid()]
+        # v2 lists anew at each read from the start; one read brings whole lines, as many as a page holds.
+        listed = self._procs.read_bytes() if self._list is None else os.pread(self._list, 4096, 0)
+        others = [pid for pid in listed.split() if int(pid) != os.getpid()]
         self._seen_others = self._seen_others or bool(others)
         return self._seen_others and not others
 
     def tell_changes(self, held: bool, descriptor: int = 1) -> None:
         """Tell the counters if there was a kill since they were told last."""
         if self.oom_kills != self._told:
-            self.tell(over=False, held=held, descriptor=descriptor)
+            with _unless_short_of_memory():
+                self.tell(over=False, held=held, descriptor=descriptor)
 
     def tell(self, *, over: bool, held: bool, descriptor: int = 1) -> None:
-        self._told = self.oom_kills
         line = {"oom_kills": self.oom_kills, "peak": self.peak, "over": over, "held": held}
         os.write(descriptor, json.dumps(line).encode() + b"\n")
+        self._told = self.oom_kills
+
+
+@contextlib.contextmanager
+def _unless_short_of_memory() -> Iterator[None]:
+    """Within a limit that is reached the kernel may refuse to open a file or to fill a pipe; that is no end, and passes."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
 
 
 def main() -> None:
@@ -141,18 +159,18 @@ def main() -> None:
     held = version == "1" and witness.enter()
     gc.disable()
     os.write(1, json.dumps({"directory": str(directory)}).encode() + b"\n")
+    alone = False
     with contextlib.suppress(OSError):  # the cgroup is gone
-        while True:
+        while not alone:
             word = witness.wait(HELD_POLL_S if held else FREE_POLL_S)
             if word == b"":
                 break
             if word and not held:
                 held = witness.enter()
-            if witness.look():
-                break
+            alone = witness.look()
             witness.tell_changes(held)
     # Told before it leaves: whoever reads this can be sure of the counters even if the cgroup is gone then.
-    witness.tell(over=True, held=held)
+    witness.tell(over=True, held=held and alone)
     if held:
         witness.leave()
 
