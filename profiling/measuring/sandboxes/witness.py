@@ -23,7 +23,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from profiling.measuring.cgroup import parse_keyed
@@ -31,6 +31,8 @@ from profiling.measuring.own_process import go_first
 
 HELD_POLL_S = 0.01
 FREE_POLL_S = 0.004
+_REFUSED = errno.ENOMEM
+"""Within a limit that is reached the kernel may refuse to open a file, or to fill a pipe. That passes."""
 _APPEARS_WITHIN_S = 60.0
 _LEVELS = 6
 _FORMS = ("{id}", "docker-{id}.scope", "libpod-{id}", "libpod-{id}.scope", "libpod-{id}.scope/container")
@@ -110,13 +112,16 @@ class Witness:
 
     def look(self) -> bool:
         """Read the counters; True once all others have left. Raises OSError once the cgroup is gone."""
-        with _unless_short_of_memory():
+        try:
             alone = self._alone()
             self.oom_kills = parse_keyed(os.pread(self._events, 1024, 0))[b"oom_kill"]
             if self._peak is not None:
                 self.peak = int(os.pread(self._peak, 64, 0))
-            return alone
-        return False
+        except OSError as error:
+            if error.errno != _REFUSED:
+                raise
+            return False
+        return alone
 
     def _alone(self) -> bool:
         # v2 lists anew at each read from the start; one read brings whole lines, as many as a page holds.
@@ -128,23 +133,16 @@ class Witness:
     def tell_changes(self, held: bool, descriptor: int = 1) -> None:
         """Tell the counters if there was a kill since they were told last."""
         if self.oom_kills != self._told:
-            with _unless_short_of_memory():
+            try:
                 self.tell(over=False, held=held, descriptor=descriptor)
+            except OSError as error:
+                if error.errno != _REFUSED:
+                    raise
 
     def tell(self, *, over: bool, held: bool, descriptor: int = 1) -> None:
         line = {"oom_kills": self.oom_kills, "peak": self.peak, "over": over, "held": held}
         os.write(descriptor, json.dumps(line).encode() + b"\n")
         self._told = self.oom_kills
-
-
-@contextlib.contextmanager
-def _unless_short_of_memory() -> Iterator[None]:
-    """Within a limit that is reached the kernel may refuse to open a file or to fill a pipe; that is no end, and passes."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno != errno.ENOMEM:
-            raise
 
 
 def main() -> None:
