@@ -44,7 +44,8 @@ class Archive:
         if stat.S_ISLNK(status.st_mode):
             self._entry(path, status.st_mode, os.fsencode(os.readlink(source)))
         elif stat.S_ISREG(status.st_mode):
-            self._entry(path, status.st_mode, source.read_bytes())
+            # With its time, by which Python knows whether compiled code is that of its source.
+            self._entry(path, status.st_mode, source.read_bytes(), int(status.st_mtime))
 
     def add_tree(self, source: Path, path: str, wanted: Callable[[str], bool] = lambda _: True) -> None:
         """All below `source` for whose path within it `wanted` says yes; a directory that it refuses is not entered."""
@@ -58,10 +59,10 @@ class Archive:
     def close(self) -> None:
         self._entry("TRAILER!!!", 0, b"")
 
-    def _entry(self, path: str, mode: int, data: bytes) -> None:
+    def _entry(self, path: str, mode: int, data: bytes, mtime: int = 0) -> None:
         self._inode += 1
         name = os.fsencode(path) + b"\0"
-        fields = (self._inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name), 0)
+        fields = (self._inode, mode, 0, 0, 1, mtime, len(data), 0, 0, 0, 0, len(name), 0)
         head = b"070701" + b"".join(b"%08x" % field for field in fields) + name
         self._file.write(head + b"\0" * (-len(head) % 4) + data + b"\0" * (-len(data) % 4))
 

@@ -1,8 +1,10 @@
-"""What a guest is made of: a Debian root tree with Python, a kernel with its modules, the wheels that our modules import.
+"""What a guest is made of: a Debian root tree with Python and Podman, a kernel with its modules, the wheels that our modules
+import.
 
 Made once and kept in `$XDG_CACHE_HOME/oomproof/kernel-test` (`~/.cache/...`). Whoever has parts already names them:
 
-    OOMPROOF_TEST_ROOT      a root tree with python3, such as a container's base image is made of
+    OOMPROOF_TEST_ROOT      a root tree with python3, such as a container's base image is made of; with podman, crun and
+                            runc for the tests of containers
     OOMPROOF_TEST_KERNEL    a directory that a Debian kernel package was unpacked into
 
 `python -m tests.kernel.parts` makes what is missing and prints where everything lies.
@@ -22,8 +24,11 @@ from pathlib import Path
 
 SUITE = "bookworm"
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
-WHEELS = ("msgspec",)
-"""What `profiling.values` imports; the sampler and the keeper run on the standard library alone."""
+WHEELS = ("msgspec", "docker", "requests", "urllib3", "certifi", "idna", "charset-normalizer")
+"""What `profiling.values` imports, and the container sandbox; the sampler and the keepers run on the standard library alone."""
+ENGINE = ("podman", "crun", "runc")
+_PACKAGES = ("python3", *ENGINE, "netavark")
+"""netavark: a package that podman depends on by what it provides, which debootstrap does not resolve."""
 _MAKING_TIMEOUT_S = 600
 
 
@@ -50,10 +55,10 @@ def find_or_make() -> Parts:
     need("qemu-system-x86_64")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oomproof" / "kernel-test"
     cache.mkdir(parents=True, exist_ok=True)
-    root = _named("OOMPROOF_TEST_ROOT") or _made(cache / f"root-{SUITE}", _make_root)
+    root = _named("OOMPROOF_TEST_ROOT") or _made(cache / f"root-{SUITE}-podman", _make_root)
     kernel = _named("OOMPROOF_TEST_KERNEL") or _made(cache / "kernel", _unpack_kernel)
     python = _python_of(root)
-    wheels = _made(cache / f"wheels-{python}", lambda directory: _install_wheels(directory, python))
+    wheels = _made(cache / f"wheels-{python}-docker", lambda directory: _install_wheels(directory, python))
     return Parts(
         root=root,
         python=python,
@@ -61,6 +66,12 @@ def find_or_make() -> Parts:
         modules=_only(kernel, "lib/modules/*/kernel", "usr/lib/modules/*/kernel").parent,
         wheels=wheels,
     )
+
+
+def need_engine(parts: Parts) -> None:
+    """Raises MissingError if the root tree has no container engine: one that was named may have none."""
+    for name in ENGINE:
+        _only(parts.root, f"usr/bin/{name}", f"usr/sbin/{name}")
 
 
 def need(tool: str) -> str:
@@ -98,7 +109,8 @@ def _make_root(directory: Path) -> None:
         raise MissingError("a root tree, which debootstrap makes for root only; OOMPROOF_TEST_ROOT can name one")
     mirror = _mirror()
     _run(
-        [debootstrap, "--variant=minbase", "--include=python3", SUITE, str(directory), *([mirror] if mirror else [])],
+        [debootstrap, "--variant=minbase", f"--include={','.join(_PACKAGES)}", SUITE, str(directory)]
+        + ([mirror] if mirror else []),
         "a Debian root tree",
     )
 
@@ -147,7 +159,7 @@ def _only(directory: Path, *patterns: str) -> Path:
     for pattern in patterns:
         if found := sorted(directory.glob(pattern)):
             return found[-1]
-    raise MissingError(f"{patterns[0]} in {directory}")
+    raise MissingError(f"{patterns[0]} is not in {directory}")
 
 
 def _run(command: Sequence[str], what: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:

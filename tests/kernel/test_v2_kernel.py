@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.kernel import guest, parts
+from tests.kernel.found import of
 
 MIB = 2**20
 PAGE = 4096
@@ -25,19 +26,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> guest.Report:
     except parts.MissingError as missing:
         pytest.skip(f"no guest can be booted: {missing}")
     return guest.boot(made, tmp_path_factory.mktemp("guest"))
-
-
-@pytest.fixture
-def found(report: guest.Report, request: pytest.FixtureRequest) -> Found:
-    """What the experiment found whose name stands in the test's `of` mark."""
-    facts: Found = report.facts[request.param]
-    if "error" in facts:
-        pytest.fail(f"in the guest: {facts['error']}")
-    return facts
-
-
-def of(experiment: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("found", [experiment], indirect=True)
 
 
 @of("limit")

@@ -17,6 +17,7 @@ its standard input ends. Only the standard library.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import json
 import os
@@ -30,6 +31,8 @@ from profiling.measuring.cgroup import parse_keyed
 from profiling.measuring.own_process import go_first
 
 FREE_POLL_S = 0.004
+_REFUSALS = 100
+"""Within a limit that is reached the kernel may refuse to fill a pipe (ENOMEM). That passes: the service is dying."""
 _APPEARS_WITHIN_S = 60.0
 _LEVELS = 6
 _FORMS = ("{id}", "docker-{id}.scope", "libpod-{id}", "libpod-{id}.scope", "libpod-{id}.scope/container")
@@ -147,7 +150,15 @@ class Witness:
     def tell(self, *, over: bool, held: bool, descriptor: int = 1) -> None:
         self._told = self.oom_kills
         line = {"oom_kills": self.oom_kills, "peak": self.peak, "over": over, "held": held}
-        os.write(descriptor, json.dumps(line).encode() + b"\n")
+        for _ in range(_REFUSALS):
+            try:
+                os.write(descriptor, json.dumps(line).encode() + b"\n")
+            except OSError as error:
+                if error.errno != errno.ENOMEM:
+                    raise
+                time.sleep(0.001)
+            else:
+                return
 
 
 def main() -> None:

@@ -1,4 +1,5 @@
-"""Process 1 of the guest: mounts what a test needs, runs the experiments as a child, sends the report, switches off."""
+"""Process 1 of the guest: mounts what a test needs, runs the module that is named as a child, sends the report, switches
+off."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ _MOUNTS = (
     ("proc", "/proc", "proc"),
     ("sysfs", "/sys", "sysfs"),
     ("devtmpfs", "/dev", "devtmpfs"),
+    ("tmpfs", "/dev/shm", "tmpfs"),
     ("cgroup2", "/sys/fs/cgroup", "cgroup2"),
 )
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -28,7 +30,7 @@ def main() -> None:
     try:
         prepare()
         said["boot_s"] = time.clock_gettime(time.CLOCK_BOOTTIME)
-        run([sys.executable, "-m", "tests.kernel.inside.facts", REPORT])
+        run([sys.executable, "-m", sys.argv[1], REPORT])
         said["facts"] = json.loads(Path(REPORT).read_bytes())
     except BaseException:
         traceback.print_exc()  # on the console, which the host shows when no report came
@@ -44,6 +46,7 @@ def main() -> None:
 
 def prepare() -> None:
     for source, place, kind in _MOUNTS:
+        os.makedirs(place, exist_ok=True)
         if _libc.mount(source.encode(), place.encode(), kind.encode(), 0, None):
             raise OSError(ctypes.get_errno(), f"mount {place}")
     os.chmod("/tmp", 0o1777)

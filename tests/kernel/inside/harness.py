@@ -1,13 +1,15 @@
-"""What the experiments share: a service in our own sandbox, our own sampler beside it, and waiting for conditions."""
+"""What the experiments share: a report, a service in our own sandbox, our own sampler beside it, waiting for conditions."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -23,9 +25,29 @@ CGROUPS = Path("/sys/fs/cgroup")
 Facts = dict[str, object]
 Record = dict[str, int]
 _numbers = itertools.count(1)
-_WAIT = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})\n"
+WAIT = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})\n"
 GO = "print('up', flush=True); signal.sigwait({signal.SIGUSR1})\n"
 """In a service's code: say that it is up, and go on when it is told to. `said` waits for such words."""
+
+
+class Report:
+    """What the experiments found, one JSON document by their names."""
+
+    def __init__(self) -> None:
+        self._facts: dict[str, Facts] = {}
+
+    def add(self, name: str, experiment: Callable[[], Facts]) -> None:
+        """Make the experiment; one that fails spoils no other."""
+        began = time.monotonic()
+        try:
+            found = experiment()
+        except BaseException:
+            found = {"error": traceback.format_exc()}
+        self._facts[name] = {**found, "took_s": time.monotonic() - began}
+
+    def write(self) -> None:
+        """Into the file that the command line names."""
+        Path(sys.argv[1]).write_text(json.dumps(self._facts))
 
 
 class Service:
@@ -78,7 +100,7 @@ def service(
     log = Path(f"/tmp/service-{os.getpid()}-{next(_numbers)}.log")
     try:
         running = sandbox.run(
-            command or [sys.executable, "-S", "-c", _WAIT + code],
+            command or [sys.executable, "-S", "-c", WAIT + code],
             directory=Path("/tmp"),
             env={name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
             limits=Limits(memory_bytes=memory_mib * MIB, **limits),  # type: ignore[arg-type]
@@ -121,6 +143,17 @@ def sampled(measured: Service, hz: float = 100.0) -> Iterator[Curve]:
         yield curve
     finally:
         sampler.stop(30.0)
+
+
+def processes() -> dict[str, str]:
+    """Command lines by process id, but for those of process 1 and our own. A thread of the kernel has none."""
+    found = {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and int(entry.name) not in (1, os.getpid()):
+            with contextlib.suppress(OSError):
+                if command := Path(entry.path, "cmdline").read_bytes():
+                    found[entry.name] = command.decode(errors="replace").replace("\0", " ")
+    return found
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:

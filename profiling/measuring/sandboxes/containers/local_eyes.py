@@ -70,6 +70,8 @@ class LocalEyes:
             in_force = parse_limit((self.directory / name).read_bytes())
             # systemd's containers have it one level up.
             require_limit(limits.memory_bytes, in_force or effective_limit(self._version, self.directory))
+            if self._version == 2:
+                _require_swap_off(self.directory)
 
     def sample(self, path: Path, hz: float) -> Sampling:
         if self.directory is None:
@@ -120,3 +122,15 @@ class LocalEyes:
             )
         self._found.set()
         self._over.set()
+
+
+def _require_swap_off(directory: Path) -> None:
+    """Raises NoLimitError unless v2's memory.swap.max is 0 for the container, or the machine has no swap."""
+    limits = [path / "memory.swap.max" for path in (directory, *directory.parents)]
+    if any(limit.exists() and limit.read_text() == "0\n" for limit in limits):
+        return
+    if directory.exists() and len(Path("/proc/swaps").read_text().splitlines()) > 1:
+        raise NoLimitError(
+            "the container may swap, so that a memory limit would prove nothing: memory.swap.max is not 0",
+            "switch swap off (swapoff -a), or boot with swapaccount=1",
+        )
