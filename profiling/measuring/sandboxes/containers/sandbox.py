@@ -170,6 +170,11 @@ def _explained(error: Exception, launch: Launch, engine: Engine) -> OomproofErro
         return PortTakenError(
             f"port {launch.port} is taken on {engine.host}: {said}", "leave --port out, or name another"
         )
+    if "hybrid mode" in said:
+        return EngineError(
+            f"{engine} did not start the container: {said}",
+            "its runtime does not work with this machine's cgroups; docs/containers.md has the settings that do",
+        )
     if "cannot assign requested address" in said:
         return EngineError(
             f"{engine} cannot publish a port on {engine.host}, which is none of its machine's own addresses",
