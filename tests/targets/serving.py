@@ -1,45 +1,63 @@
-"""A minimal threaded HTTP server for the test services: GET anything is ready, POST calls `answer`."""
+"""A minimal threaded HTTP server for the test services: GET anything is ready, POST calls `answer`.
+
+On sockets alone: `http.server` imports OpenSSL by way of `email`, and what that allocates differs from one Python's build to
+the next by several MiB. A ballast is to weigh the same in each sandbox.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import socketserver
+import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 REQUIRED = ("session_id", "query")
+_WORK_S = 0.04
+"""Each answer takes as long as a small service's; or a leak per request would be a race to the limit."""
+_REASONS = {200: "OK", 400: "Bad Request"}
 
 
 def serve(answer: Callable[[dict[str, str]], str], *, strict: bool = True) -> None:
     """Serve on PORT until killed. `strict`: what is not a body with REQUIRED in it is refused, else answered like any."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while line := self.rfile.readline(65536):
+                if not line.strip():
+                    continue
+                length = 0
+                while (header := self.rfile.readline(65536)).strip():
+                    name, _, value = header.partition(b":")
+                    if name.strip().lower() == b"content-length":
+                        length = int(value)
+                self.wfile.write(self.respond(line.split()[0], self.rfile.read(length)))
 
-        def do_GET(self) -> None:
-            self._reply({"status": "ok"})
-
-        def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        def respond(self, method: bytes, raw: bytes) -> bytes:
+            if method != b"POST":
+                return reply({"status": "ok"})
+            time.sleep(_WORK_S)
             try:
                 body = json.loads(raw)
                 refused = not (isinstance(body, dict) and all(isinstance(body[key], str) for key in REQUIRED))
             except (ValueError, KeyError):
                 refused = True
             if refused and strict:
-                self._reply({"error": f"wanted: {', '.join(REQUIRED)}"}, 400)
-            else:
-                self._reply({"response": answer({} if refused else body)})
+                return reply({"error": f"wanted: {', '.join(REQUIRED)}"}, 400)
+            return reply({"response": answer({} if refused else body)})
 
-        def _reply(self, value: dict[str, str], status: int = 200) -> None:
-            data = json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+    class Server(socketserver.ThreadingTCPServer):
+        allow_reuse_address = True
+        daemon_threads = True
+        request_queue_size = 128
 
-        def log_message(self, *_: object) -> None:
-            pass
+    Server((os.environ.get("HOST", "127.0.0.1"), int(os.environ["PORT"])), Handler).serve_forever()
 
-    ThreadingHTTPServer((os.environ.get("HOST", "127.0.0.1"), int(os.environ["PORT"])), Handler).serve_forever()
+
+def reply(value: dict[str, str], status: int = 200) -> bytes:
+    """A whole HTTP answer."""
+    data = json.dumps(value).encode()
+    head = (
+        f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+    )
+    return head.encode() + data

@@ -32,6 +32,10 @@ from profiling.measuring.sandboxes.containers.keeper import container_keeper
 ENGINE_ERRORS = (DockerException, RequestException)
 """What the SDK raises when the engine refuses or has gone away."""
 _START_TIMEOUT_S = 20.0
+_FIRST_ANSWER_S = 10
+"""Whoever listens there and does not say who he is by then is no engine."""
+_ANSWER_S = 120
+"""Creating and removing a container may take long on a busy disk."""
 _CONNECT_TIMEOUT_S = 10
 KEEPALIVE = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -150,6 +154,7 @@ def _connected(name: str, address: str, environ: Mapping[str, str]) -> Engine:
         for scheme in ("http://", "https://"):
             client.api.mount(scheme, _Missed())
     info = client.info()
+    client.api.timeout = _ANSWER_S
     return Engine(
         name=name,
         client=client,

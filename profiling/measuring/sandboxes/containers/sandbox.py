@@ -170,6 +170,10 @@ def _explained(error: Exception, launch: Launch, engine: Engine) -> OomproofErro
         return PortTakenError(
             f"port {launch.port} is taken on {engine.host}: {said}", "leave --port out, or name another"
         )
+    if "minimum memory" in said.lower():
+        return NoLimitError(
+            f"{engine} takes no limit that small: {said}", "ask for more (--memory 8MiB), or use --sandbox cgroup"
+        )
     if "hybrid mode" in said:
         return EngineError(
             f"{engine} did not start the container: {said}",
