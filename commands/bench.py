@@ -11,7 +11,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from profiling.errors import SetupError
+from profiling.errors import InterruptedRunError, SetupError
+from profiling.experiments import record
 from profiling.measuring import store
 from profiling.measuring.events import Observer, PhaseStarted
 from profiling.measuring.sandboxes.base import Sandbox
@@ -23,6 +24,18 @@ def new_directory(out: str, command: str) -> Path:
     """A fresh directory below `out`, proved writable before anything long begins. Raises OutputError."""
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     return store.make_directory(Path(out) / f"{stamp}-{command}-{secrets.token_hex(2)}")
+
+
+@contextlib.contextmanager
+def interruptible_in(directory: Path) -> Iterator[None]:
+    """What is interrupted in here is marked so in `directory`, and whoever did it is told where it lies."""
+    try:
+        yield
+    except (KeyboardInterrupt, InterruptedRunError):
+        record.mark_interrupted(directory)
+        raise InterruptedRunError(
+            f"interrupted; what was measured is in {directory}", f"see it with: report {directory}"
+        ) from None
 
 
 @contextlib.contextmanager

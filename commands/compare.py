@@ -18,7 +18,6 @@ from commands.job import Job, choose_variants, make_job
 from commands.options import load_options, output_options, target_options
 from commands.sandbox import open_sandbox
 from loadtests.plan import Stage
-from profiling.errors import InterruptedRunError
 from profiling.experiments import record
 from profiling.experiments.compare import Compare
 from profiling.experiments.policy import Step, carry_out
@@ -84,28 +83,26 @@ def compare(
         created_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     )
     record.save(directory, experiment)
-    try:
-        with bench.watching() as observer, open_sandbox(sandbox, job.target, observer) as opened:
-            bench.prepare(job.target, opened, observer)
-            policy = Compare([variant.name for variant in chosen], repeats=repeats, profile=profile)
-            observer.notify(
-                ExperimentStarted(
-                    title=f"compare {job.target.name}",
-                    runs=tuple(_title(step) for step in (*policy.planned, *policy.passes)),
-                )
+    with (
+        bench.interruptible_in(directory),
+        bench.watching() as observer,
+        open_sandbox(sandbox, job.target, observer) as opened,
+    ):
+        bench.prepare(job.target, opened, observer)
+        policy = Compare([variant.name for variant in chosen], repeats=repeats, profile=profile)
+        observer.notify(
+            ExperimentStarted(
+                title=f"compare {job.target.name}",
+                runs=tuple(_title(step) for step in (*policy.planned, *policy.passes)),
             )
-            runner = _Runner(job, chosen, opened, observer, directory, experiment)
-            with contextlib.closing(runner):
-                carry_out(policy, runner.make)
-                runner.finish(started)
-            observer.notify(PhaseStarted(run="", phase="report"))
-            report = record.report(directory, runner.experiment)
-            results.write_files(report)
-    except (KeyboardInterrupt, InterruptedRunError):
-        record.mark_interrupted(directory)
-        raise InterruptedRunError(
-            f"interrupted; what was measured is in {directory}", f"see it with: report {directory}"
-        ) from None
+        )
+        runner = _Runner(job, chosen, opened, observer, directory, experiment)
+        with contextlib.closing(runner):
+            carry_out(policy, runner.make)
+            runner.finish(started)
+        observer.notify(PhaseStarted(run="", phase="report"))
+        report = record.report(directory, runner.experiment)
+        results.write_files(report)
     results.show(report, as_json)
     ctx.exit(results.exit_code(report))
 

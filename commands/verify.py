@@ -12,7 +12,6 @@ from commands import bench, results
 from commands.job import choose_variants, make_job
 from commands.options import load_options, output_options, target_options
 from commands.sandbox import open_sandbox
-from profiling.errors import InterruptedRunError
 from profiling.experiments import record
 from profiling.experiments.record import Experiment
 from profiling.measuring.events import ExperimentStarted, PhaseStarted
@@ -56,30 +55,28 @@ def verify(
         runs=(f"1-{name}",),
     )
     record.save(directory, experiment)
-    try:
-        with bench.watching() as observer, open_sandbox(sandbox, target, observer) as opened:
-            bench.prepare(target, opened, observer)
-            observer.notify(ExperimentStarted(title=f"verify {job.target.name}", runs=(name,)))
-            plan = RunPlan(
-                name=name,
-                target=target,
-                limits=job.limits,
-                load=job.load,
-                argv=experiment.argv,
-                port=job.port,
-                settle_s=_SETTLE_S,
-                probe=True,
-            )
-            measure(plan, opened, directory / experiment.runs[0], observer)
-            observer.notify(PhaseStarted(run=name, phase="report"))
-            experiment = record.with_elapsed(experiment, time.monotonic() - started)
-            record.save(directory, experiment)
-            report = record.report(directory, experiment)
-            results.write_files(report)
-    except (KeyboardInterrupt, InterruptedRunError):
-        record.mark_interrupted(directory)
-        raise InterruptedRunError(
-            f"interrupted; what was measured is in {directory}", f"see it with: report {directory}"
-        ) from None
+    with (
+        bench.interruptible_in(directory),
+        bench.watching() as observer,
+        open_sandbox(sandbox, target, observer) as opened,
+    ):
+        bench.prepare(target, opened, observer)
+        observer.notify(ExperimentStarted(title=f"verify {job.target.name}", runs=(name,)))
+        plan = RunPlan(
+            name=name,
+            target=target,
+            limits=job.limits,
+            load=job.load,
+            argv=experiment.argv,
+            port=job.port,
+            settle_s=_SETTLE_S,
+            probe=True,
+        )
+        measure(plan, opened, directory / experiment.runs[0], observer)
+        observer.notify(PhaseStarted(run=name, phase="report"))
+        experiment = record.with_elapsed(experiment, time.monotonic() - started)
+        record.save(directory, experiment)
+        report = record.report(directory, experiment)
+        results.write_files(report)
     results.show(report, as_json)
     ctx.exit(results.exit_code(report))
