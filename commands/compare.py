@@ -156,6 +156,7 @@ class _Runner:
             load=self._job.load,
             argv=self.experiment.argv,
             port=self._job.port,
+            cold=step.cold,
         )
         number = len(self.experiment.runs) + len(self.experiment.passes) + 1
         if step.profile:

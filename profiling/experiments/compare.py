@@ -12,7 +12,8 @@ Done = Sequence[tuple[Step, AnalysedRun | None]]
 
 EXTRA_RUNS = 2
 """So many more runs, at most, of a variant that hung at the limit in all of its runs: that shows neither a kill nor a
-survival, and on a fast disk it may take the kernel for ever to make up its mind."""
+survival, and on a fast disk it may take the kernel for ever to make up its mind. They keep the page cache, as a restart on
+the same machine does: the service's code is then charged to its former life, and the kernel has none of it to take."""
 
 
 class Compare:
@@ -43,5 +44,5 @@ class Compare:
         for name in self._variants[:-1]:
             runs = [run for step, run in done if step.variant == name and run is not None]
             if runs and all(is_stuck(run) for run in runs) and len(runs) < self._repeats + EXTRA_RUNS:
-                return Step(variant=name, repeat=len(runs) + 1)
+                return Step(variant=name, repeat=len(runs) + 1, cold=False)
         return None

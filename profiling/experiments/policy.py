@@ -19,6 +19,8 @@ class Step(Value, frozen=True, kw_only=True):
     """Counted from 1."""
     profile: bool = False
     """A memray pass, which never judges, instead of a measured run."""
+    cold: bool = True
+    """Drop the service's files from the page cache first."""
 
 
 class Policy(Protocol[Known_contra]):

@@ -131,9 +131,9 @@ class _Run:
             load = self._start_load(port)
             cleanup.callback(load.kill)
             with self._in_phase("drop-caches"):
-                if plan.cold:
-                    reads = self.sandbox.reads(plan.target)
-                    self.page_cache = PageCache.UNKNOWN if reads is None else page_cache.drop(reads)
+                reads = self.sandbox.reads(plan.target)
+                if reads is not None:
+                    self.page_cache = page_cache.drop(reads) if plan.cold else page_cache.look(reads)
             self.start_ns = time.monotonic_ns()
             service = self._start_service(port)
             cleanup.callback(self._end, service)

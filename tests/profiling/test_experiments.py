@@ -96,6 +96,9 @@ def test_a_baseline_that_hangs_at_the_limit_is_run_again_at_most_twice(hangs: in
     assert [step.repeat for step in steps if step.variant == "a" and not step.profile] == list(
         range(1, min(hangs, 2) + 2)
     )
+    again = [step for step in steps if step.repeat > 1]
+    assert again
+    assert not any(step.cold for step in again), "as after a restart: the page cache is kept"
     assert [step.variant for step in steps if step.profile] == ["b", "a"], "the passes still come last"
     verdict = judge_comparison([run for _, run in done if run], "b")
     assert verdict.claim is (Claim.PROVED if hangs < 3 else Claim.INCONCLUSIVE)
