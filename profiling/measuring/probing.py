@@ -15,6 +15,8 @@ from profiling.values import Probe
 _TIMEOUT_S = 10.0
 _FIELDS_AT_MOST = 5
 """So many fields of the request are left out or given a wrong type, one at a time."""
+_BODY_AT_MOST = 1 << 20
+"""So much of an answer's body is read: its status is what counts, and a body may have no end."""
 _UNSET = object()
 
 
@@ -61,12 +63,22 @@ def _post(host: str, port: int, request: RequestTemplate, body: bytes) -> tuple[
         headers = {"Content-Type": "application/json", **request.headers}
         connection.request(request.method, request.path, body, headers)
         answer = connection.getresponse()
-        answer.read()
+        _read(answer, time.monotonic() + _TIMEOUT_S)
     except TimeoutError:
         return None, f"no answer within {_TIMEOUT_S:g} s"
     except (OSError, http.client.HTTPException) as error:
-        return None, f"{type(error).__name__}: {error}".rstrip(": ")
+        return None, " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
     else:
         return answer.status, ""
     finally:
         connection.close()
+
+
+def _read(answer: http.client.HTTPResponse, deadline: float) -> None:
+    """Read the body, or what matters of it. Raises TimeoutError if it drips past the deadline: a socket's own timeout
+    begins anew with each byte."""
+    read = 0
+    while read < _BODY_AT_MOST and (chunk := answer.read1(1 << 16)):
+        read += len(chunk)
+        if time.monotonic() > deadline:
+            raise TimeoutError
