@@ -5,14 +5,14 @@ import tempfile
 
 from serving import serve
 
-file = tempfile.NamedTemporaryFile(dir=os.environ.get("FILE_DIR"), prefix="oomproof-target-")  # noqa: SIM115
+file = tempfile.TemporaryFile()  # noqa: SIM115  # has no name, so that it goes with us
 for _ in range(int(os.environ.get("FILE_MIB", "256"))):
     file.write(bytes(2**20))
 file.flush()
 
 
 def answer(body: dict[str, str]) -> str:
-    with open(file.name, "rb", buffering=0) as again:
+    with open(f"/proc/self/fd/{file.fileno()}", "rb", buffering=0) as again:
         while again.read(2**20):
             pass
     return "read"

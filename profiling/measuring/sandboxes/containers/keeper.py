@@ -1,13 +1,14 @@
 """Removes containers, and ends a Podman service of ours, when the tool has died: see `sandboxes.keeper`.
 
-The first argument is the engine's address; `container NAME` and `process PID` are guarded. The SDK is imported only when there
-is something to clear, so that waiting costs no more than a bare interpreter.
+The first argument is the engine's address; `container NAME`, `process PID` and `directory PATH` are guarded. The SDK is
+imported only when there is a container to clear, so that waiting costs no more than a bare interpreter.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 
 from profiling.measuring import own_process
@@ -27,6 +28,9 @@ def main() -> None:
 
     def clear(thing: str) -> None:
         kind, _, name = thing.partition(" ")
+        if kind == "directory":
+            shutil.rmtree(name, ignore_errors=True)
+            return
         if kind == "process":
             tree.end_with_descendants(int(name))
             return
