@@ -119,13 +119,21 @@ def podman_service() -> Iterator[Engine]:
 
 def _wait_for(path: Path, service: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
-    while not path.is_socket():
+    while not accepts(path):
         if service.poll() is not None or time.monotonic() > deadline:
             said = log.read_text(errors="replace").strip().splitlines()
             raise EngineError(
                 f"podman's service did not start: {said[-1] if said else 'it said nothing'}", "try `podman info`"
             )
         time.sleep(0.05)
+
+
+def accepts(path: Path) -> bool:
+    """A socket is there a moment before it takes connections."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(str(path))
+        return True
+    return False
 
 
 def _sockets(name: str, environ: Mapping[str, str]) -> list[Path]:
