@@ -33,6 +33,8 @@ ENGINE_ERRORS = (DockerException, RequestException)
 """What the SDK raises when the engine refuses or has gone away."""
 _START_TIMEOUT_S = 20.0
 _CONNECT_TIMEOUT_S = 10
+_LOCAL_TIMEOUT_S = 30
+"""For the first answer over a socket of this machine, which may be busy."""
 KEEPALIVE = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
@@ -97,6 +99,8 @@ def podman_service() -> Iterator[Engine]:
         with log.open("wb") as output:
             service = subprocess.Popen(
                 [program, "system", "service", "--time=0", f"unix://{path}"],
+                # Even an empty CONTAINER_HOST makes podman a client, which has no such command.
+                env={key: value for key, value in os.environ.items() if key != "CONTAINER_HOST"},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -148,16 +152,16 @@ def _sockets(name: str, environ: Mapping[str, str]) -> list[Path]:
 def _connected(name: str, address: str, environ: Mapping[str, str]) -> Engine:
     """Raises what the SDK raises."""
     remote = address.startswith(("tcp:", "http:", "https:"))
-    settings: dict[str, Any] = {"timeout": _CONNECT_TIMEOUT_S} if remote else {}
+    settings: dict[str, Any] = {"timeout": _CONNECT_TIMEOUT_S if remote else _LOCAL_TIMEOUT_S}
     if address == environ.get("DOCKER_HOST"):
         client = docker.from_env(environment=dict(environ), **settings)  # with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH
     else:
         client = docker.DockerClient(base_url=address, **settings)
     if remote:
-        client.api.timeout = DEFAULT_TIMEOUT_SECONDS
         for scheme in ("http://", "https://"):
             client.api.mount(scheme, _Missed())
     info = client.info()
+    client.api.timeout = DEFAULT_TIMEOUT_SECONDS
     return Engine(
         name=name,
         client=client,
