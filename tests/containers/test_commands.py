@@ -237,6 +237,7 @@ def test_a_killed_tool_leaves_no_podman_service(podman_engine: Engine) -> None:
         doomed.kill()
         doomed.wait()
     wait_until(lambda: not running(f"system service --time=0 {where}"))
+    wait_until(lambda: not Path(where.removeprefix("unix://")).parent.exists())
 
 
 def running(words: str) -> bool:

@@ -107,6 +107,7 @@ def podman_service() -> Iterator[Engine]:
                 start_new_session=True,
             )
         keeper = container_keeper(f"unix://{path}")
+        keeper.guard(f"scratch {scratch}")  # first, so that it is cleared last
         keeper.guard(f"process {service.pid}")
         try:
             _wait_for(path, service, log)
@@ -118,6 +119,7 @@ def podman_service() -> Iterator[Engine]:
             tree.end_with_descendants(service.pid)
             service.wait()
             keeper.release(f"process {service.pid}")
+            keeper.release(f"scratch {scratch}")
             keeper.close()
 
 

@@ -1,13 +1,14 @@
 """Removes containers, and ends a Podman service of ours, when the tool has died: see `sandboxes.keeper`.
 
-The first argument is the engine's address; `container NAME` and `process PID` are guarded. The SDK is imported only when there
-is something to clear, so that waiting costs no more than a bare interpreter.
+The first argument is the engine's address; `container NAME`, `process PID` and `scratch DIRECTORY` are guarded.
+The SDK is imported only when there is something to clear, so that waiting costs no more than a bare interpreter.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 
 from profiling.measuring import own_process
@@ -29,6 +30,9 @@ def main() -> None:
         kind, _, name = thing.partition(" ")
         if kind == "process":
             tree.end_with_descendants(int(name))
+            return
+        if kind == "scratch":
+            shutil.rmtree(name, ignore_errors=True)
             return
         import docker
         from docker.errors import DockerException
