@@ -28,6 +28,7 @@ from profiling.values import Image, Service, Target
 _INSIDE_ANYWHERE = "0.0.0.0"
 _REFUSALS = {
     "minimum memory limit": "raise --memory: no container is given less; --sandbox cgroup may be",
+    "unable to set memory limit": "raise --memory: the runtime itself needs more to start a container",
     "range of cpus": "lower --cpus, or leave it out",
     "no command": "set target.command, or a CMD in the image",
     "permission denied": "target.command, or the image's CMD, must name a program that the image's user may run",
