@@ -195,7 +195,7 @@ def _engines() -> list[Check]:
             checks += _engine(engine.connect(name))
         except EngineError as error:
             hint = error.hint
-            if name == "podman" and shutil.which("podman"):
+            if name == "podman" and shutil.which("podman") and not os.environ.get("CONTAINER_HOST"):
                 hint = "nothing needs doing: --sandbox podman starts it for as long as it is needed"
             checks.append(Check(id=name, status="warn", message=error.message, hint=hint))
     return checks

@@ -73,7 +73,7 @@ def profile(
         if isinstance(recorded, Profile):
             raise CannotRunError(
                 f"memray cannot enter this service: {recorded.reason}",
-                "install memray where the service runs, or name its Python command",
+                "install memray where the service runs, name its Python command, or name a directory on a disk with --out",
             )
         observer.notify(PhaseStarted(run=chosen.name, phase="flame graphs"))
         found = explain(recorded, source_lines=source_lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 
@@ -92,7 +93,8 @@ def _container(name: str, target: Target, observer: Observer, why: str = "asked 
         try:
             found = engine.connect(name)
         except EngineError:
-            if name != "podman":
+            # Where CONTAINER_HOST names an engine, that one is meant and no other.
+            if name != "podman" or os.environ.get("CONTAINER_HOST"):
                 raise
             found = stack.enter_context(engine.podman_service())
         sandbox = ContainerSandbox(found, target.service.image, why, lambda text: observer.notify(Note(text=text)))

@@ -64,9 +64,12 @@ def _startup_memory(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Chec
     limit = format_bytes(run.summary.memory_limit_bytes)
     if found := _finding(run, "oom-kill-at-start"):
         return _of(found, "startup-memory", f"{run.summary.oom_kills} OOM kills", limit)
+    if not run.summary.ready and (lost := _finding(run, "kill-counter-lost")):
+        return _of(lost, "startup-memory", "killed", limit, "inconclusive")
     start = stored.samples
     if run.result.ready_ns is not None:
-        start = start[start["t_ns"] <= run.result.ready_ns]
+        # What is ready before the first sample has its start in that one.
+        start = start[: max(1, int(np.searchsorted(start["t_ns"], run.result.ready_ns, side="right")))]
     peak = int(start["unreclaimable"].max()) if len(start) else None
     if peak is None:
         return Check(

@@ -170,6 +170,8 @@ def test_bad_input_is_one_error_with_a_hint(
     assert (got, json.loads(out)["error"]["kind"]) == (code, kind), out
     assert err.count("error:") == err.count("hint:") == 1
     assert "Traceback" not in err
+    for name in ("DOCKER_HOST", "CONTAINER_HOST"):
+        assert name not in env or f"check {name}" in err
 
 
 @pytest.mark.parametrize("when", ["starting", "under load"])

@@ -22,7 +22,7 @@ from profiling.measuring.sandboxes import observing, tree, witness
 from profiling.measuring.sandboxes.containers import options
 from profiling.measuring.sandboxes.containers.arriving import ArrivingSamples
 from profiling.measuring.sandboxes.containers.attached import ERROR, OUTPUT, Attached
-from profiling.measuring.sandboxes.containers.engine import Engine
+from profiling.measuring.sandboxes.containers.engine import Engine, accepts, connect
 
 SAMPLE = np.dtype(list(samples.FIELDS))
 ID = "4f" * 32
@@ -205,3 +205,22 @@ def test_an_engine_publishes_on_an_address_not_on_a_name(monkeypatch: pytest.Mon
 
 def test_an_engine_of_this_machine_shares_its_loopback() -> None:
     assert options.network(engine("unix:///var/run/docker.sock", local=True), 80) == {"network_mode": "host"}
+
+
+def test_a_socket_that_does_not_take_connections_yet_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "podman.sock"
+    assert not accepts(path)
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+        assert not accepts(path)
+        bound.listen()
+        assert accepts(path)
+
+
+def test_a_socket_behind_which_nobody_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("profiling.measuring.sandboxes.containers.engine._LOCAL_TIMEOUT_S", 0.2)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "silent.sock"))
+        silent.listen()
+        with pytest.raises(EngineError, match=r"no engine answers.*timed out"):
+            connect("docker", {"DOCKER_HOST": f"unix://{tmp_path}/silent.sock"})

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from profiling.errors import CommandNotFoundError, ConfigError, ImageError, NoLimitError
+from profiling.errors import CommandNotFoundError, ConfigError, EngineError, ImageError, NoLimitError
 from profiling.judging.analysis import analyse
 from profiling.judging.findings import with_findings
 from profiling.measuring import store
@@ -198,6 +198,11 @@ def test_stop_ends_a_container_within_the_grace_time_or_kills_it(any_engine: Eng
 def test_what_cannot_be_started_says_why(any_engine: Engine, tmp_path: Path) -> None:
     with opened(any_engine) as sandbox, pytest.raises(CommandNotFoundError, match="not found"):
         sandbox.start(launch(contained("code", "no-such-program"), tmp_path))
+    with opened(any_engine) as sandbox, pytest.raises(CommandNotFoundError, match="/no/such/program"):
+        sandbox.start(launch(contained("code", "/no/such/program"), tmp_path))
+    with opened(any_engine) as sandbox, pytest.raises(EngineError) as refused:
+        sandbox.start(launch(contained("code", "/etc/passwd"), tmp_path))
+    assert "may run" in refused.value.hint
     with pytest.raises(ImageError, match="oomproof/none-such"):
         ContainerSandbox(any_engine, Image(name="oomproof/none-such:1"), "a test", lambda text: None)
     with pytest.raises(ConfigError, match="names no image"):
@@ -212,8 +217,36 @@ def test_a_build_that_fails_says_what_the_step_said(any_engine: Engine, tmp_path
         context=str(tmp_path),
         dockerfile=str(tmp_path / "Dockerfile"),
     )
-    with pytest.raises(ImageError, match="cannot be built"):
+    with pytest.raises(ImageError, match=r"cannot be built.*cannot do this.* 7"):
         images.ensure(any_engine, Image(name="oomproof/test-broken", build=build), lambda text: None)
+    for text, wrong in ((b"FRUM x\n", "cannot be built"), (b"", "cannot be built"), (b"\xff\xfe", "not UTF-8")):
+        (tmp_path / "Dockerfile").write_bytes(text)
+        with pytest.raises(ImageError, match=wrong) as refused:
+            images.ensure(any_engine, Image(name="oomproof/test-broken", build=build), lambda text: None)
+        assert "inspect" not in refused.value.hint
+    (tmp_path / "Dockerfile").write_text(f"FROM {base}\n")
+    (tmp_path / ".dockerignore").write_bytes(b"\xff\xfe")
+    with pytest.raises(ImageError, match=r"\.dockerignore cannot be read \(not UTF-8\)"):
+        images.ensure(any_engine, Image(name="oomproof/test-broken", build=build), lambda text: None)
+
+
+def test_a_dockerfile_may_lie_outside_its_context(any_engine: Engine, tmp_path: Path) -> None:
+    base = os.environ.get("PYTHON_IMAGE", "python:3.11-slim")
+    (tmp_path / "Dockerfile").write_text(f"FROM {base}\nCOPY . /kept\nRUN test -f /kept/file -a ! -e /kept/ignored\n")
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / ".dockerignore").write_bytes(b"\xef\xbb\xbfignored\r\n")
+    for name in ("file", "ignored"):
+        (context / name).touch()
+    build = msgspec.structs.replace(
+        SERVICES.build,  # type: ignore[type-var]
+        context=str(context),
+        dockerfile=str(tmp_path / "Dockerfile"),
+    )
+    image = Image(name=f"oomproof/test-outside-{os.getpid()}", build=build)
+    images.ensure(any_engine, image, lambda text: None)
+    assert images.state(any_engine, image) is images.State.READY
+    any_engine.client.images.remove(image.name, force=True)
 
 
 def test_an_image_is_stale_when_what_it_is_made_from_changes(any_engine: Engine, tmp_path: Path) -> None:

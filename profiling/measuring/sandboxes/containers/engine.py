@@ -18,7 +18,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import docker
-from docker.constants import DEFAULT_TIMEOUT_SECONDS
 from docker.errors import DockerException
 from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
@@ -32,11 +31,11 @@ from profiling.measuring.sandboxes.containers.keeper import container_keeper
 ENGINE_ERRORS = (DockerException, RequestException)
 """What the SDK raises when the engine refuses or has gone away."""
 _START_TIMEOUT_S = 20.0
-_FIRST_ANSWER_S = 10
-"""Whoever listens there and does not say who he is by then is no engine."""
 _ANSWER_S = 120
 """Creating and removing a container may take long on a busy disk."""
 _CONNECT_TIMEOUT_S = 10
+_LOCAL_TIMEOUT_S = 30
+"""For the first answer over a socket of this machine, which may be busy."""
 KEEPALIVE = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
@@ -101,6 +100,8 @@ def podman_service() -> Iterator[Engine]:
         with log.open("wb") as output:
             service = subprocess.Popen(
                 [program, "system", "service", "--time=0", f"unix://{path}"],
+                # Even an empty CONTAINER_HOST makes podman a client, which has no such command.
+                env={key: value for key, value in os.environ.items() if key != "CONTAINER_HOST"},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -125,13 +126,21 @@ def podman_service() -> Iterator[Engine]:
 
 def _wait_for(path: Path, service: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
-    while not path.is_socket():
+    while not accepts(path):
         if service.poll() is not None or time.monotonic() > deadline:
             said = log.read_text(errors="replace").strip().splitlines()
             raise EngineError(
                 f"podman's service did not start: {said[-1] if said else 'it said nothing'}", "try `podman info`"
             )
         time.sleep(0.05)
+
+
+def accepts(path: Path) -> bool:
+    """A socket is there a moment before it takes connections."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(str(path))
+        return True
+    return False
 
 
 def _sockets(name: str, environ: Mapping[str, str]) -> list[Path]:
@@ -146,13 +155,12 @@ def _sockets(name: str, environ: Mapping[str, str]) -> list[Path]:
 def _connected(name: str, address: str, environ: Mapping[str, str]) -> Engine:
     """Raises what the SDK raises."""
     remote = address.startswith(("tcp:", "http:", "https:"))
-    settings: dict[str, Any] = {"timeout": _CONNECT_TIMEOUT_S} if remote else {}
+    settings: dict[str, Any] = {"timeout": _CONNECT_TIMEOUT_S if remote else _LOCAL_TIMEOUT_S}
     if address == environ.get("DOCKER_HOST"):
         client = docker.from_env(environment=dict(environ), **settings)  # with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH
     else:
         client = docker.DockerClient(base_url=address, **settings)
     if remote:
-        client.api.timeout = DEFAULT_TIMEOUT_SECONDS
         for scheme in ("http://", "https://"):
             client.api.mount(scheme, _Missed())
     info = client.info()

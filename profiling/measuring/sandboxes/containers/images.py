@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
+from typing import IO
 
-from docker.errors import ImageNotFound
-from docker.utils.build import exclude_paths
+from docker.errors import APIError, ImageNotFound
+from docker.utils.build import exclude_paths, tar
 
 from profiling.errors import ImageError
 from profiling.measuring.sandboxes.containers.engine import ENGINE_ERRORS, Engine, first_line
@@ -22,6 +24,8 @@ from profiling.values import Build, Image
 _SOURCE_LABEL = "oomproof.source"
 _BASE_LABEL = "oomproof.base"
 _BASE = "PYTHON_IMAGE"
+_CLEARED = "Removing intermediate container"
+"""What Docker says between a step's own words and its exit status."""
 _STEP = re.compile(r"(?:Step|STEP) \d+/\d+ ?: .*")
 
 
@@ -78,33 +82,67 @@ def build(engine: Engine, image: Image, tell: Callable[[str], object]) -> None:
     assert image.build is not None
     made = image.build
     arguments = build_arguments(made)
-    with serve_local_wheels() as wheels:
-        if wheels and engine.local and re.search(r"(?m)^ARG PIP_FIND_LINKS\b", Path(made.dockerfile).read_text()):
+    with serve_local_wheels() as wheels, _sent(made) as (context, dockerfile, text):
+        if wheels and engine.local and re.search(r"(?m)^ARG PIP_FIND_LINKS\b", text):
             arguments = {"PIP_FIND_LINKS": wheels, **arguments}
         tell(f"building {image.name} from {made.dockerfile}")
-        lines = engine.client.api.build(
-            path=made.context,
-            dockerfile=os.path.relpath(made.dockerfile, made.context),
-            tag=image.name,
-            buildargs=arguments,
-            labels={_SOURCE_LABEL: source_digest(made), _BASE_LABEL: arguments.get(_BASE, "")},
-            # The engine's default network may not be there; a build only fetches.
-            network_mode="host" if engine.local else None,
-            rm=True,
-            forcerm=True,
-            decode=True,
-        )
         said: list[str] = []
-        for line in lines:
-            text = str(line.get("stream") or line.get("error") or "").strip()
-            said += text.splitlines()
-            if line.get("error"):
-                raise ImageError(
-                    f"{made.dockerfile} cannot be built by {engine}: {' '.join(said[-2:])}",
-                    f"try it by itself: {engine.name} build -t {image.name} {made.context}",
-                )
-            if step := _STEP.match(text):
-                tell(step[0][:100])
+        try:
+            for line in engine.client.api.build(
+                fileobj=context,
+                custom_context=True,
+                dockerfile=dockerfile,
+                tag=image.name,
+                buildargs=arguments,
+                labels={_SOURCE_LABEL: source_digest(made), _BASE_LABEL: arguments.get(_BASE, "")},
+                # The engine's default network may not be there; a build only fetches.
+                network_mode="host" if engine.local else None,
+                rm=True,
+                forcerm=True,
+                decode=True,
+            ):
+                words = str(line.get("stream") or line.get("error") or "").strip()
+                said += [one for one in words.splitlines() if not one.startswith(_CLEARED)]
+                if line.get("error"):
+                    raise _broken(engine, image, " ".join(said[-2:]))
+                if step := _STEP.match(words):
+                    tell(step[0][:100])
+        except APIError as error:  # before any step: the Dockerfile itself is refused
+            raise _broken(engine, image, first_line(error)) from error
+
+
+def _broken(engine: Engine, image: Image, why: str) -> ImageError:
+    assert image.build is not None
+    return ImageError(
+        f"{image.build.dockerfile} cannot be built by {engine}: {why}",
+        f"try it by itself: {engine.name} build -t {image.name} -f {image.build.dockerfile} {image.build.context}",
+    )
+
+
+@contextlib.contextmanager
+def _sent(build: Build) -> Iterator[tuple[IO[bytes], str, str]]:
+    """What the engine is sent: the context as an archive, the name of the Dockerfile in it, its text.
+
+    One from outside the context is sent along under another name. Raises ImageError if something cannot be read.
+    """
+    name = os.path.relpath(build.dockerfile, build.context)
+    try:
+        text = Path(build.dockerfile).read_text(encoding="utf-8")
+        outside = name.startswith("..")
+        if outside:
+            name = f".dockerfile.{hashlib.sha256(text.encode()).hexdigest()}"
+        context = tar(
+            build.context, exclude=_ignored(Path(build.context)), dockerfile=(name, text if outside else None)
+        )
+    except UnicodeDecodeError as error:
+        raise ImageError(f"{build.dockerfile} is not UTF-8", "correct `dockerfile` in the config file") from error
+    except OSError as error:
+        raise ImageError(
+            f"{error.filename or build.context}: {error.strerror or error}",
+            "correct that file's rights, or name it in .dockerignore",
+        ) from error
+    with context:
+        yield context, name, text
 
 
 def build_arguments(build: Build) -> dict[str, str]:
@@ -140,5 +178,9 @@ def source_digest(build: Build) -> str:
 def _ignored(context: Path) -> list[str]:
     """The patterns of `.dockerignore`, whose own line and the Dockerfile's the digest does not need."""
     path = context / ".dockerignore"
-    lines = path.read_text().splitlines() if path.is_file() else []
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines() if path.exists() else []
+    except (OSError, UnicodeDecodeError) as error:
+        reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "not UTF-8"
+        raise ImageError(f"{path} cannot be read ({reason})", "correct it, or take it away") from error
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]

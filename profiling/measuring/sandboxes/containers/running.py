@@ -18,6 +18,8 @@ from profiling.measuring.sandboxes.base import Counters, Sampling
 from profiling.measuring.sandboxes.containers.engine import ENGINE_ERRORS, Engine, first_line
 from profiling.measuring.sandboxes.containers.eyes import Eyes
 
+_KILLED_WITHIN_S = 30.0
+"""An engine that never says that a killed container has ended is not waited for; removing it is tried all the same."""
 _ENGINE_FOLLOWS_S = 1.0
 """An engine that goes away takes its containers along, at times before it is missed itself."""
 
@@ -113,7 +115,7 @@ def stop(container: Any, ended: Ended, grace_s: float) -> bool:
         return True
     with contextlib.suppress(*ENGINE_ERRORS):
         container.kill(signal="SIGKILL")
-    ended.wait()
+    ended.wait(_KILLED_WITHIN_S)
     return False
 
 

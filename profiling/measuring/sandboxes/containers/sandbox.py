@@ -26,6 +26,16 @@ from profiling.measuring.sandboxes.containers.running import RunningContainer
 from profiling.values import Image, Service, Target
 
 _INSIDE_ANYWHERE = "0.0.0.0"
+_REFUSALS = {
+    "hybrid mode": "its runtime does not work with this machine's cgroups; docs/containers.md has the settings that do",
+    "minimum memory limit": "raise --memory: no container is given less; --sandbox cgroup may be",
+    "unable to set memory limit": "raise --memory: the runtime itself needs more to start a container",
+    "range of cpus": "lower --cpus, or leave it out",
+    "no command": "set target.command, or a CMD in the image",
+    "permission denied": "target.command, or the image's CMD, must name a program that the image's user may run",
+    "unable to find user": "correct USER in the image's Dockerfile",
+}
+"""What engines say when a request is refused that another one would not be, and what to change."""
 _numbers = itertools.count(1)
 
 
@@ -160,24 +170,19 @@ def _require_no_swap(engine: Engine) -> None:
 def _explained(error: Exception, launch: Launch, engine: Engine) -> OomproofError:
     """What the engine refused, as our own kinds of error."""
     said = first_line(error)
+    # Docker says "executable file not found in $PATH" of a bare word, "stat /word: no such file or directory" of a path.
     if (
-        isinstance(error, NotFound) and "no such file or directory" in said.lower()
+        (isinstance(error, NotFound) or "exec: " in said) and "no such file or directory" in said.lower()
     ) or "executable file not found" in said:
         return CommandNotFoundError(
             f"the container's command was not found: {said}", "correct target.command, or the image's CMD"
         )
+    for words, hint in _REFUSALS.items():
+        if words in said.lower():
+            return EngineError(f"{engine} did not start the container: {said}", hint)
     if "port is already allocated" in said or "address already in use" in said:
         return PortTakenError(
             f"port {launch.port} is taken on {engine.host}: {said}", "leave --port out, or name another"
-        )
-    if "minimum memory" in said.lower():
-        return NoLimitError(
-            f"{engine} takes no limit that small: {said}", "ask for more (--memory 8MiB), or use --sandbox cgroup"
-        )
-    if "hybrid mode" in said:
-        return EngineError(
-            f"{engine} did not start the container: {said}",
-            "its runtime does not work with this machine's cgroups; docs/containers.md has the settings that do",
         )
     if "cannot assign requested address" in said:
         return EngineError(
