@@ -20,7 +20,7 @@ _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei"
 _BELOW_ONE = {"m": Fraction(1, 10**3), "u": Fraction(1, 10**6), "n": Fraction(1, 10**9)}
 _SCALES: dict[str, int | Fraction] = {**_DECIMAL, **_BINARY, **_BELOW_ONE}
 _QUANTITY = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)(?:([numkMGTPE]|[KMGTPE]i)|[eE]([-+]?[0-9]{1,3}))?")
-_RAM = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+) ?([kmgtp]?)(i?b)?", re.IGNORECASE)
+_RAM = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+) ?([kmgtp]?)(i?b?)", re.IGNORECASE)
 _RAM_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 _ECS_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+) ?(gb)", re.IGNORECASE)
@@ -58,7 +58,7 @@ def docker_bytes(value: object) -> int:
     Source: RAMInBytes of docker/go-units, which Compose uses.
     """
     match = _RAM.fullmatch(_written(value))
-    if match is None or (match[3] == "i" and not match[2]):
+    if match is None or (match[3] and match[3] in "iI" and not match[2]):
         raise ValueError(
             f"{_quoted(value)} is no size to Docker; write it like 512m, 512mb, 0.5g or 536870912 (b, k, m, g are binary)"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from profiling.manifests import dialects
 from profiling.units import MIB
+from tests.helpers import ROOT
 
 Parser = Callable[[object], float]
 PARSERS: list[Parser] = [
@@ -83,6 +85,7 @@ def test_kubernetes_cpus(value: object, cpus: float) -> None:
         ("512mb", 512 * MIB),
         ("512MB", 512 * MIB),
         ("512MiB", 512 * MIB),
+        ("512Mi", 512 * MIB),
         ("0.5g", 512 * MIB),
         ("1.5gb", 1536 * MIB),
         ("64k", 65_536),
@@ -188,3 +191,20 @@ def test_whole_numbers_come_back(number: int) -> None:
 @given(st.integers(0, 10**6))
 def test_milli_cpus_are_thousandths(number: int) -> None:
     assert dialects.kubernetes_cpus(f"{number}m") == dialects.compose_cpus(f"{number // 1000}.{number % 1000:03}")
+
+
+def test_the_table_in_the_docs_is_what_the_parsers_say() -> None:
+    rows = re.findall(r"^\| ((?:CPU )?`.*?) \|(.*)\|$", (ROOT / "docs" / "manifests.md").read_text(), re.MULTILINE)
+    units = [(cells, said) for cells, said in rows if "`resources" not in said]
+    sizes = (dialects.kubernetes_bytes, dialects.docker_bytes, dialects.fly_bytes, dialects.ecs_bytes)
+    cpus = (dialects.kubernetes_cpus, dialects.compose_cpus, dialects.fly_cpus, dialects.ecs_cpus)
+    assert len(units) == 9
+    for texts, said in units:
+        for text in re.findall("`(.*?)`", texts):
+            for parse, cell in zip(cpus if "CPU" in texts else sizes, said.split("|"), strict=True):
+                if "refused" in cell:
+                    with pytest.raises(ValueError, match="write"):
+                        parse(text)
+                else:
+                    meant = 0.5 if "half" in cell else int(re.sub(r"\D", "", cell))
+                    assert parse(text) == meant, (text, cell)

@@ -175,12 +175,12 @@ def test_an_ecs_container_by_itself() -> None:
 
 
 def test_an_unknown_plan_is_an_error_that_lists_the_known_ones_and_the_nearest() -> None:
-    error = refusal("services: [{type: web, name: a, plan: standart}]", "render.yaml")
-    assert "services[0].plan: 'standart' is no plan of render" in error.message
+    error = refusal("services: [{type: web, name: a, plan: standard2}]", "render.yaml")
+    assert "services[0].plan: 'standard2' is no plan of render" in error.message
     assert "did you mean 'standard'?" in error.hint
     for name in load().plans["render"].values():
         assert name.name in error.hint
-    assert "[plans.render.standart]" in error.hint
+    assert "[plans.render.standard2]" in error.hint
 
 
 def test_several_services_need_a_name() -> None:
