@@ -67,7 +67,10 @@ def make_job(
         raise ConfigError("--checkpoint is for the reference target only", "leave it out")
     memory_bytes = _first(memory, said.memory_bytes)
     if memory_bytes is None:
-        raise ConfigError("no memory limit is given", "say --memory 512MiB, or set target.memory in the config file")
+        raise ConfigError(
+            "no memory limit is given",
+            "say --memory 512MiB, or set target.memory or target.manifest in the config file",
+        )
     return Job(
         target=_with_build_args(said.target, build_arg),
         limits=Limits(
