@@ -8,13 +8,13 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from profiling.errors import InterruptedRunError, SetupError
 from profiling.experiments import record
 from profiling.measuring import store
-from profiling.measuring.events import Observer, PhaseStarted
+from profiling.measuring.events import Note, Observer, PhaseStarted
 from profiling.measuring.sandboxes.base import Sandbox
 from profiling.values import Target
 from reports.live import make_observer
@@ -39,9 +39,11 @@ def interruptible_in(directory: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[Observer]:
-    """The view of what happens, on stderr."""
+def watching(notes: Sequence[str] = ()) -> Iterator[Observer]:
+    """The view of what happens, on stderr; `notes` are its first lines."""
     with make_observer(sys.stderr, os.environ) as observer:
+        for text in notes:
+            observer.notify(Note(text=text))
         yield observer
 
 

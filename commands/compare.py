@@ -85,7 +85,7 @@ def compare(
     record.save(directory, experiment)
     with (
         bench.interruptible_in(directory),
-        bench.watching() as observer,
+        bench.watching(job.notes) as observer,
         open_sandbox(sandbox, job.target, observer) as opened,
     ):
         bench.prepare(job.target, opened, observer)

@@ -13,6 +13,8 @@ import msgspec
 from loadtests.plan import LoadPlan
 from profiling import config, reference
 from profiling.errors import ConfigError
+from profiling.manifests.service import ManifestService
+from profiling.units import format_bytes
 from profiling.values import Budget, Limits, Target, Variant
 
 _DEFAULT_USERS = 8
@@ -31,6 +33,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     variants: tuple[Variant, ...]
     budget: Budget
     port: int | None
+    notes: tuple[str, ...] = ()
+    """What a reader should know of where these values came from."""
 
     def variant(self, name: str) -> Variant:
         return next(variant for variant in self.variants if variant.name == name)
@@ -67,7 +71,10 @@ def make_job(
         raise ConfigError("--checkpoint is for the reference target only", "leave it out")
     memory_bytes = _first(memory, said.memory_bytes)
     if memory_bytes is None:
-        raise ConfigError("no memory limit is given", "say --memory 512MiB, or set target.memory in the config file")
+        raise ConfigError(
+            "no memory limit is given",
+            "say --memory 512MiB, or set target.memory or target.manifest in the config file",
+        )
     return Job(
         target=_with_build_args(said.target, build_arg),
         limits=Limits(
@@ -76,8 +83,20 @@ def make_job(
         load=_load(_first(users, said.users), _first(duration, said.duration_s), _first(rate, said.rate)),
         variants=said.variants,
         budget=said.budget,
+        notes=_notes(said.manifest),
         port=port,
     )
+
+
+def _notes(manifest: ManifestService | None) -> tuple[str, ...]:
+    """What was taken from a manifest, what was left out, and what the platform does otherwise."""
+    if manifest is None:
+        return ()
+    limit = "no memory limit" if manifest.memory_bytes is None else format_bytes(manifest.memory_bytes)
+    notes = [f"{manifest.platform}: {manifest.name}: {limit} ({manifest.where or 'nothing said'})", *manifest.notes]
+    if manifest.left_out_env:
+        notes.append(f"not in the manifest, so not set: {', '.join(manifest.left_out_env)}; set them in [target.env]")
+    return tuple(notes)
 
 
 def _with_build_args(target: Target, arguments: Sequence[tuple[str, str]]) -> Target:

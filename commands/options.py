@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from profiling import reference
-from profiling.config import MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES
+from profiling.manifests.node import MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES
 from profiling.measuring.sandboxes.containers import ENGINES
 from profiling.units import parse_bytes, parse_seconds
 

@@ -57,7 +57,7 @@ def verify(
     record.save(directory, experiment)
     with (
         bench.interruptible_in(directory),
-        bench.watching() as observer,
+        bench.watching(job.notes) as observer,
         open_sandbox(sandbox, target, observer) as opened,
     ):
         bench.prepare(target, opened, observer)

@@ -13,14 +13,16 @@ import msgspec
 
 from loadtests.plan import RequestTemplate, read_queries
 from profiling.errors import ConfigError
+from profiling.manifests import catalogue, detect
+from profiling.manifests.catalogue import Plan
+from profiling.manifests.node import MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES
+from profiling.manifests.service import ManifestService
 from profiling.units import parse_bytes, parse_fraction, parse_seconds
 from profiling.values import Budget, Build, Image, Service, Target, Variant
 
 FILE_NAME = "oomproof.toml"
 Number = TypeVar("Number", int, float)
-MIN_MEMORY_BYTES = 1 << 20
-MIN_CPUS, MAX_CPUS = 0.01, 1024.0
-"""The kernel takes no quota under 1 ms in 100 ms."""
+DEFAULT_READY = "/health"
 _WITHOUT_BODY = ("GET", "HEAD", "DELETE", "OPTIONS")
 
 
@@ -51,10 +53,12 @@ class TargetTable(_Table, kw_only=True, frozen=True):
     build_args: dict[str, str] = {}
     name: str | None = None
     directory: str = "."
-    ready: str = "/health"
+    ready: str | None = None
     startup_timeout: Seconds = Seconds(60)
     memory: ByteSize | None = None
     cpus: float | None = None
+    manifest: str | None = None
+    service: str | None = None
     oom_group: bool = False
     env: dict[str, str] = {}
 
@@ -92,6 +96,12 @@ class BudgetTable(_Table, kw_only=True, frozen=True):
     max_growth: GrowthRate = GrowthRate(1024)
 
 
+class PlanTable(_Table, kw_only=True, frozen=True):
+    memory: str
+    cpus: float | None = None
+    usd_per_month: float | None = None
+
+
 class ConfigFile(_Table, kw_only=True, frozen=True):
     """The whole file, as written."""
 
@@ -100,6 +110,7 @@ class ConfigFile(_Table, kw_only=True, frozen=True):
     load: LoadTable = LoadTable()
     variants: dict[str, VariantTable] = {}
     budget: BudgetTable = BudgetTable()
+    plans: dict[str, dict[str, PlanTable]] = {}
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +125,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     users: int | None
     duration_s: float | None
     rate: float | None
+    manifest: ManifestService | None = None
+    """What the manifest says, for whoever wants to know more of it: notes, variables that were left out."""
 
 
 def find(directory: Path) -> Path | None:
@@ -180,17 +193,21 @@ def _meaning(file: ConfigFile, base: Path) -> Config:
         expect_json_schema=request.expect.json_schema,
         **({} if request.json is msgspec.UNSET and request.method not in _WITHOUT_BODY else {"json": body}),
     )
+    _check(file)
     name = file.target.name or _slug(directory.name)
-    image = _image(file.target, base, name)
+    manifest = _manifest(file, base)
+    table = file.target if manifest is None else _with_manifest(file.target, manifest)
+    _check_what_runs(table)
+    built = manifest if file.target.dockerfile is None else None
+    image = _image(table, base, name, built)
     service = Service(
-        command=() if image else tuple(file.target.command),
+        command=() if image else tuple(table.command),
         image=image,
         directory=str(directory),
-        env=file.target.env,
-        ready=file.target.ready,
-        startup_timeout_s=float(file.target.startup_timeout),
+        env=table.env,
+        ready=table.ready or DEFAULT_READY,
+        startup_timeout_s=float(table.startup_timeout),
     )
-    _check(file)
     return Config(
         target=Target(
             name=name,
@@ -207,26 +224,60 @@ def _meaning(file: ConfigFile, base: Path) -> Config:
             max_failures=float(file.budget.max_failures),
             max_growth_bytes_per_request=float(file.budget.max_growth),
         ),
-        memory_bytes=_plain(int, file.target.memory),
-        cpus=file.target.cpus,
+        memory_bytes=_plain(int, table.memory),
+        cpus=table.cpus,
         oom_group=file.target.oom_group,
         users=file.load.users,
         duration_s=_plain(float, file.load.duration),
         rate=file.load.rate,
+        manifest=manifest,
     )
 
 
-def _image(target: TargetTable, base: Path, name: str) -> Image | None:
-    """The container image that the table means; None where the command is for this machine."""
+def _manifest(file: ConfigFile, base: Path) -> ManifestService | None:
+    """The service of the manifest that the file names. Raises ManifestError."""
+    if file.target.manifest is None:
+        return None
+    return detect.read(base / file.target.manifest, file.target.service, catalogue.load().with_plans(_plans(file)))
+
+
+def _with_manifest(target: TargetTable, manifest: ManifestService) -> TargetTable:
+    """The table with what the manifest says wherever the table itself says nothing."""
+    # The port is the tool's to choose; the service learns it from PORT.
+    env = {name: value for name, value in manifest.env.items() if name != "PORT"}
+    said: dict[str, Any] = {"env": {**env, **target.env}, "ready": target.ready or manifest.ready}
+    if target.memory is None and manifest.memory_bytes is not None:
+        said["memory"] = ByteSize(manifest.memory_bytes)
+    if target.cpus is None:
+        said["cpus"] = manifest.cpus
+    if not target.command and target.image is None and target.dockerfile is None:
+        said["command"] = list(manifest.command or ())
+        said["dockerfile"] = manifest.dockerfile
+        if manifest.dockerfile is None:
+            said["image"] = manifest.image
+        else:
+            said["build_args"] = {**manifest.build_args, **target.build_args}
+    return msgspec.structs.replace(target, **said)
+
+
+def _image(target: TargetTable, base: Path, name: str, manifest: ManifestService | None) -> Image | None:
+    """The container image that the table means; None where the command is for this machine. `manifest`: where the
+    Dockerfile comes from, if not from the table itself."""
     command = tuple(target.command)
     if target.image is not None:
         return Image(name=target.image, command=command)
     if target.dockerfile is None:
         return None
+    directory = base / target.directory
+    if manifest is not None:
+        assert target.manifest is not None
+        base = (base / target.manifest).parent
+        directory = base / (manifest.context or ".")
     dockerfile = (base / target.dockerfile).resolve()
     if not dockerfile.is_file():
-        raise ValueError(f"target.dockerfile: there is no file {dockerfile}")
-    build = Build(context=str((base / target.directory).resolve()), dockerfile=str(dockerfile), args=target.build_args)
+        key = "target.dockerfile" if manifest is None else f"target.manifest: the Dockerfile of {manifest.name}"
+        raise ValueError(f"{key}: there is no file {dockerfile}")
+    build = Build(context=str(directory.resolve()), dockerfile=str(dockerfile), args=target.build_args)
     tag = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "service"
     return Image(name=f"oomproof/{tag}", build=build, command=command)
 
@@ -250,7 +301,8 @@ _NAME = re.compile(r"\w[\w .+=,-]{0,79}")
 def _check(file: ConfigFile) -> None:
     """What the types do not say. Raises ValueError with the key."""
     target = file.target
-    _check_what_runs(target)
+    if target.service is not None and target.manifest is None:
+        raise ValueError("target.service names a service of a manifest; name the file with target.manifest")
     if any("\0" in word for word in target.command):
         raise ValueError("target.command holds a NUL character")
     if target.name is not None:
@@ -259,8 +311,9 @@ def _check(file: ConfigFile) -> None:
         raise ValueError("target.memory is no limit that a service can have; it must be 1MiB or more")
     if target.cpus is not None and not MIN_CPUS <= target.cpus <= MAX_CPUS:
         raise ValueError(f"target.cpus is {target.cpus!r}; it must be between {MIN_CPUS:g} and {MAX_CPUS:g}")
-    if not re.fullmatch(r"/[!-~]*", target.ready):
+    if target.ready is not None and not re.fullmatch(r"/[!-~]*", target.ready):
         raise ValueError(f"target.ready is {target.ready!r}; it must be a path that begins with / and has no blanks")
+    _plans(file)
     environments = {"target.env": target.env}
     for name, variant in file.variants.items():
         check_name("variants", name)
@@ -269,6 +322,28 @@ def _check(file: ConfigFile) -> None:
         for key, value in env.items():
             if not key or "=" in key or "\0" in key + value:
                 raise ValueError(f"{place}: {key!r} = {value!r} cannot be an environment variable")
+
+
+def _plans(file: ConfigFile) -> tuple[Plan, ...]:
+    """The user's own plans. Raises ValueError with the key."""
+    return tuple(
+        _plan(provider, name, table) for provider, tables in file.plans.items() for name, table in tables.items()
+    )
+
+
+def _plan(provider: str, name: str, table: PlanTable) -> Plan:
+    key = f"plans.{provider}.{name}"
+    try:
+        memory = parse_bytes(table.memory)
+    except ValueError as error:
+        raise ValueError(f"{key}.memory: {error}") from error
+    if not MIN_MEMORY_BYTES <= memory < 1 << 62:
+        raise ValueError(f"{key}.memory is no limit that a service can have; it must be 1MiB or more")
+    if table.cpus is not None and not MIN_CPUS <= table.cpus <= MAX_CPUS:
+        raise ValueError(f"{key}.cpus is {table.cpus!r}; it must be between {MIN_CPUS:g} and {MAX_CPUS:g}")
+    if table.usd_per_month is not None and not 0 <= table.usd_per_month < 1e9:
+        raise ValueError(f"{key}.usd_per_month is {table.usd_per_month!r}; it must be 0 or more")
+    return Plan(provider=provider, name=name, memory_bytes=memory, cpus=table.cpus, usd_per_month=table.usd_per_month)
 
 
 def _check_what_runs(target: TargetTable) -> None:
@@ -280,7 +355,8 @@ def _check_what_runs(target: TargetTable) -> None:
     if target.build_args and target.dockerfile is None:
         raise ValueError("target.build_args are for a build; name the file with target.dockerfile")
     if not target.command and target.image is None and target.dockerfile is None:
-        raise ValueError("target names nothing to run; give it a command, an image or a dockerfile")
+        nor = "" if target.manifest is None else ", and neither does its manifest"
+        raise ValueError(f"target names nothing to run{nor}; give it a command, an image or a dockerfile")
     if target.command and not target.command[0]:
         raise ValueError("target.command begins with an empty word")
 
@@ -329,7 +405,8 @@ def _locate(document: dict[str, Any], place: str, unknown: str | None = None) ->
         name = step.lstrip(".")
         if step == "[...]" and isinstance(value, dict):
             rest = steps[number + 1 :]
-            name = next((key for key, entry in value.items() if _is_wrong(entry, rest, unknown)), "...")
+            only = next(iter(value)) if len(value) == 1 else "..."
+            name = next((key for key, entry in value.items() if _is_wrong(entry, rest, unknown)), only)
         elif step.startswith("["):
             name = step[1:-1]
         path.append(name)
@@ -365,7 +442,8 @@ def _known_keys(place: str) -> set[str]:
         "load": LoadTable,
         "budget": BudgetTable,
     }
-    table = VariantTable if place.startswith("variants") else tables.get(place, ConfigFile)
+    in_free_form = {"variants": VariantTable, "plans": PlanTable}
+    table = in_free_form.get(place.partition(".")[0]) or tables.get(place, ConfigFile)
     return set(table.__struct_fields__)
 
 

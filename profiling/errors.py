@@ -2,6 +2,7 @@
 
     OomproofError                message: what happened; hint: what to do
      +- ConfigError          2   a config file or a value on the command line is wrong
+     |   +- ManifestError         a deploy manifest is wrong, or not understood
      +- CannotRunError       4   the run could not be made
      |   +- NoLimitError         no memory limit can be enforced here
      |   +- PortTakenError       the port that was asked for is in use
@@ -50,6 +51,10 @@ class OomproofError(Exception):
 class ConfigError(OomproofError):
     kind = "config"
     exit_code = ExitCode.USAGE
+
+
+class ManifestError(ConfigError):
+    kind = "manifest"
 
 
 class CannotRunError(OomproofError):

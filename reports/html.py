@@ -12,6 +12,7 @@ from datetime import datetime
 import jinja2
 
 from profiling.judging.report import AnalysedRun, Report
+from profiling.manifests.secrets import redacted, redacted_words
 from profiling.units import format_bytes, format_ms, format_percent
 from profiling.values import HeldMemory, Profile, Summary
 from reports import plots
@@ -63,7 +64,7 @@ def render_html(report: Report) -> str:
         differing=_differing(report.runs),
         findings=findings_beside_checks(report),
         facts=_facts(report),
-        command_line=shlex.join(report.argv),
+        command_line=shlex.join(redacted_words(report.argv)),
         roots=source_roots(report),
         single=len(report.runs) == 1,
         left_out=max(0, len(report.runs) - plots.RUNS_AT_MOST),
@@ -96,10 +97,12 @@ def _alt(report: Report) -> str:
 
 
 def _differing(runs: Sequence[AnalysedRun]) -> list[str]:
-    """For each run, the settings of its environment that not all runs share, as one line."""
+    """For each run, the settings of its environment that not all runs share, as one line. Runs of earlier versions hold
+    secrets as they were."""
     environments = [run.result.target.service.env for run in runs]
     keys = sorted({key for env in environments for key in env if len({e.get(key) for e in environments}) > 1})
-    return [" ".join(f"{key}={env[key]}" for key in keys if key in env) for env in environments]
+    shown = [redacted({key: env[key] for key in keys if key in env}) for env in environments]
+    return [" ".join(f"{key}={value}" for key, value in env.items()) for env in shown]
 
 
 def _facts(report: Report) -> list[Fact]:
@@ -145,8 +148,8 @@ def _facts(report: Report) -> list[Fact]:
 def _command(run: AnalysedRun) -> str:
     service, contained = run.result.target.service, run.result.environment and run.result.environment.image
     if not contained or service.image is None:
-        return shlex.join(service.command)
-    return shlex.join(service.image.command) or "the image's own command"
+        return shlex.join(redacted_words(service.command))
+    return shlex.join(redacted_words(service.image.command)) or "the image's own command"
 
 
 def _load(run: AnalysedRun) -> str:

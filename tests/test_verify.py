@@ -119,3 +119,19 @@ def test_a_bare_command_is_enough() -> None:
     assert statuses(document)["growth"] == "skipped"
     for directory in (TARGETS / "runs").glob("*-verify-*"):
         shutil.rmtree(directory)
+
+
+def test_the_limit_comes_from_the_manifest_and_it_is_said(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(
+        "services:\n  api:\n    image: example/api\n    mem_limit: 96m\n    env_file: secret.env\n"
+        "    environment: {BALLAST_MIB: '20'}\n"
+    )
+    (tmp_path / "oomproof.toml").write_text(
+        f"[target]\nmanifest = 'compose.yaml'\ncommand = ['{sys.executable}', '{TARGETS / 'ballast.py'}']\nready = '/'\n"
+    )
+    done = run_cli("verify", "--json", "--duration", "1s", "--sandbox", "cgroup", cwd=tmp_path)
+    document = json.loads(done.stdout)
+    assert document["run"]["memory_limit_bytes"] == 96 * MIB
+    assert 20 * MIB < document["run"]["peak_unreclaimable_bytes"] < 60 * MIB
+    assert "compose: api: 96 MiB (services.api.mem_limit)" in done.stderr.replace("96.0 MiB", "96 MiB")
+    assert "not in the manifest, so not set:" in done.stderr

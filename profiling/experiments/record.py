@@ -13,6 +13,7 @@ from profiling.judging.checks import check, judge_checks
 from profiling.judging.findings import with_findings
 from profiling.judging.report import AnalysedRun, Report
 from profiling.judging.verdict import judge_comparison
+from profiling.manifests.secrets import redacted_words
 from profiling.measuring import store
 from profiling.values import SCHEMA_VERSION, Budget, Profile, Value
 
@@ -41,8 +42,9 @@ class Experiment(Value, frozen=True, kw_only=True):
 
 
 def save(directory: Path, experiment: Experiment) -> None:
-    """Write `experiment.json`. Raises OutputError."""
-    store.write_atomically(directory / FILE_NAME, msgspec.json.format(msgspec.json.encode(experiment), indent=1))
+    """Write `experiment.json`, the command line without what looks like a secret. Raises OutputError."""
+    shown = msgspec.structs.replace(experiment, argv=redacted_words(experiment.argv))
+    store.write_atomically(directory / FILE_NAME, msgspec.json.format(msgspec.json.encode(shown), indent=1))
 
 
 def mark_interrupted(directory: Path) -> None:
@@ -89,7 +91,7 @@ def report(directory: Path, experiment: Experiment) -> Report:
         candidate=candidate,
         runs=tuple(runs),
         profiles=experiment.profiles,
-        argv=experiment.argv,
+        argv=redacted_words(experiment.argv),  # as it was given, when it was not read from disk
         created_at=experiment.created_at,
         beside_share=_beside_share(directory, experiment, runs),
         directory=str(directory.resolve()),

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from loadtests import requestlog
 from profiling.errors import DataError, OutputError
+from profiling.manifests.secrets import redacted, redacted_words
 from profiling.measuring import samples as samples_module
-from profiling.values import SCHEMA_VERSION, RunResult
+from profiling.values import SCHEMA_VERSION, Image, RunResult, Service
 
 RUN_FILE = "run.json"
 SAMPLES_FILE = "samples.bin"
@@ -74,8 +75,34 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def save(directory: Path, result: RunResult) -> None:
-    """Write `run.json`. Raises OutputError."""
-    write_atomically(directory / RUN_FILE, msgspec.json.format(msgspec.json.encode(result), indent=1))
+    """Write `run.json`, without values that look like secrets: reports are passed around. Raises OutputError."""
+    write_atomically(directory / RUN_FILE, msgspec.json.format(msgspec.json.encode(_without_secrets(result)), indent=1))
+
+
+def _without_secrets(result: RunResult) -> RunResult:
+    """The result as it may be shown: environments, build arguments, headers and command lines redacted."""
+    target = result.target
+    request = msgspec.structs.replace(target.request, headers=redacted(target.request.headers))
+    services = tuple(_service_without_secrets(service) for service in target.services)
+    return msgspec.structs.replace(
+        result,
+        argv=redacted_words(result.argv),
+        target=msgspec.structs.replace(target, request=request, services=services),
+    )
+
+
+def _service_without_secrets(service: Service) -> Service:
+    return msgspec.structs.replace(
+        service,
+        command=redacted_words(service.command),
+        env=redacted(service.env),
+        image=None if service.image is None else _image_without_secrets(service.image),
+    )
+
+
+def _image_without_secrets(image: Image) -> Image:
+    build = image.build and msgspec.structs.replace(image.build, args=redacted(image.build.args))
+    return msgspec.structs.replace(image, command=redacted_words(image.command), build=build)
 
 
 def check_version(path: Path, raw: bytes) -> None:

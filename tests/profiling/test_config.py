@@ -215,3 +215,117 @@ def test_oomproof_toml_goes_before_pyproject(tmp_path: Path) -> None:
     assert config.find(tmp_path) == pyproject
     (tmp_path / "oomproof.toml").touch()
     assert config.find(tmp_path) == tmp_path / "oomproof.toml"
+
+
+def with_manifest(directory: Path, manifest: str, text: str = "", name: str = "render.yaml") -> config.Config:
+    (directory / "deploy").mkdir(exist_ok=True)
+    (directory / "deploy" / name).write_text(manifest, encoding="utf-8")
+    (directory / "deploy" / "Dockerfile").touch()
+    return read(directory, f'[target]\nmanifest = "deploy/{name}"\n{text}')
+
+
+RENDER = """
+services:
+  - name: api
+    runtime: docker
+    plan: starter
+    dockerfilePath: ./Dockerfile
+    healthCheckPath: /up
+    envVars: [{ key: WORKERS, value: 2 }, { key: PORT, value: 10000 }, { key: API_KEY, sync: false }]
+"""
+
+
+def test_a_manifest_says_what_the_file_leaves_open(tmp_path: Path) -> None:
+    said = with_manifest(tmp_path, RENDER)
+    service = said.target.service
+    assert (said.memory_bytes, said.cpus, service.ready) == (512 * MIB, 0.5, "/up")
+    assert service.env == {"WORKERS": "2"}, "the port is chosen here"
+    assert service.image is not None
+    assert service.image.build is not None
+    assert service.image.build.context == str(tmp_path / "deploy")
+    assert service.image.build.dockerfile == str(tmp_path / "deploy" / "Dockerfile")
+    assert said.manifest is not None
+    assert said.manifest.left_out_env == ("API_KEY",)
+    assert msgspec.json.decode(msgspec.json.encode(said.target), type=Target) == said.target
+
+
+def test_what_the_file_says_goes_before_its_manifest(tmp_path: Path) -> None:
+    said = with_manifest(
+        tmp_path,
+        RENDER,
+        'command = ["./serve"]\nmemory = "1GiB"\ncpus = 2\nready = "/mine"\nenv = { WORKERS = "8", MORE = "x" }\n',
+    )
+    service = said.target.service
+    assert (said.memory_bytes, said.cpus, service.ready) == (1024 * MIB, 2, "/mine")
+    assert service.env == {"WORKERS": "8", "MORE": "x"}
+    assert (service.command, service.image) == (("./serve",), None)
+
+
+def test_a_dockerfile_of_the_files_own_stays_its_own(tmp_path: Path) -> None:
+    (tmp_path / "Mine").touch()
+    said = with_manifest(tmp_path, RENDER, 'dockerfile = "Mine"\n')
+    image = said.target.service.image
+    assert image is not None
+    assert image.build is not None
+    assert (image.build.context, image.build.dockerfile) == (str(tmp_path), str(tmp_path / "Mine"))
+
+
+def test_image_command_and_build_arguments_come_from_a_manifest(tmp_path: Path) -> None:
+    compose = (
+        "services: {a: {image: 'x:1', command: [serve]}, b: {build: {context: ., args: {A: 1, B: 2}}, mem_limit: 1g}}"
+    )
+    said = with_manifest(tmp_path, compose, 'service = "a"\n', "compose.yaml")
+    image = said.target.service.image
+    assert image is not None
+    assert (image.name, image.command, said.memory_bytes) == ("x:1", ("serve",), None)
+    said = with_manifest(tmp_path, compose, 'service = "b"\nbuild_args = { B = "3" }\n', "compose.yaml")
+    image = said.target.service.image
+    assert image is not None
+    assert image.build is not None
+    assert image.build.args == {"A": "1", "B": "3"}
+
+
+def test_a_plan_of_the_users_own(tmp_path: Path) -> None:
+    plans = '[plans.render.tiny]\nmemory = "300MiB"\ncpus = 0.1\nusd_per_month = 3\n'
+    said = with_manifest(tmp_path, RENDER.replace("starter", "tiny"), plans)
+    assert (said.memory_bytes, said.cpus) == (300 * MIB, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "text", "said"),
+    [
+        (RENDER.replace("starter", "tiny"), "", "services[0].plan: 'tiny' is no plan of render"),
+        (RENDER.replace("Dockerfile", "Missing"), "", "target.manifest: the Dockerfile of api: there is no file"),
+        (RENDER, 'service = "apj"\n', "describes no service 'apj'"),
+        ("services: [{name: a}, {name: b}]", "", "describes 2 services"),
+        ("services: [{name: a}]", "", "neither does its manifest"),
+        (RENDER, '[plans.render.tiny]\nmemory = "512M"\n', "plans.render.tiny.memory"),
+        (RENDER, '[plans.render.tiny]\nmemory = "1KiB"\n', "plans.render.tiny.memory is no limit"),
+        (RENDER, '[plans.render.tiny]\nmemory = "1GiB"\ncpus = -1\n', "plans.render.tiny.cpus"),
+        (RENDER, '[plans.render.tiny]\nmemory = "1GiB"\nusd_per_month = -1\n', "plans.render.tiny.usd_per_month"),
+        (RENDER, "[plans.render.tiny]\n", "plans.render.tiny: Object missing required field `memory`"),
+        (
+            RENDER,
+            "[plans.render.tiny]\nmemory = 512\n",
+            "plans.render.tiny.memory: Expected `str`, got `int` (read: 512)",
+        ),
+    ],
+)
+def test_a_manifest_or_a_plan_that_makes_no_sense_is_a_config_error(
+    tmp_path: Path, manifest: str, text: str, said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        with_manifest(tmp_path, manifest, text)
+    assert said in caught.value.message
+    assert caught.value.exit_code is ExitCode.USAGE
+
+
+def test_a_manifest_that_is_not_there_is_a_config_error(tmp_path: Path) -> None:
+    assert "cannot be read" in refusal(tmp_path, '[target]\nmanifest = "render.yaml"\n').message
+    assert "target.manifest" in refusal(tmp_path, TARGET + 'service = "api"\n').message
+
+
+def test_an_unknown_key_of_a_plan_is_named_with_the_nearest(tmp_path: Path) -> None:
+    error = refusal(tmp_path, TARGET + '[plans.render.tiny]\nmemory = "1GiB"\nmemry = 1\n')
+    assert "plans.render.tiny.memry" in error.message
+    assert "did you mean 'memory'" in error.hint

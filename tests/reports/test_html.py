@@ -161,3 +161,16 @@ def test_what_runs_share_is_said_once_and_what_not_by_name() -> None:
 
 def test_a_report_without_runs_is_a_page() -> None:
     assert "<picture>" not in render_html(dataclasses.replace(proved(), runs=(), argv=()))
+
+
+def test_a_secret_in_a_run_that_was_stored_with_it_is_not_shown() -> None:
+    report = proved()
+    runs = tuple(
+        dataclasses.replace(
+            run, result=replace(run.result, target=run.result.target.with_env({"API_TOKEN": f"planted-{number}"}))
+        )
+        for number, run in enumerate(report.runs)
+    )
+    html = render_html(dataclasses.replace(report, runs=runs, argv=("compare", "--api-key", "planted-argv")))
+    assert "planted" not in html
+    assert "API_TOKEN=(secret, not shown)" in html
