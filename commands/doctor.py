@@ -217,7 +217,7 @@ def _engine(found: Engine) -> list[Check]:
         checks.append(Check(id=f"{found.name}-image", status="warn", message=message, hint=hint))
     left = leftovers.find(found)
     if left:
-        message = f"{found.name}: left over from runs that died: {', '.join(container.name for container in left)}"
+        message = f"{found.name}: left over from runs that died: {', '.join(map(leftovers.name, left))}"
         checks.append(
             Check(id=f"{found.name}-leftovers", status="warn", message=message, hint="the next run there clears them")
         )

@@ -14,7 +14,7 @@ from docker.models.images import Image as BuiltImage  # noqa: E402
 
 from profiling import reference  # noqa: E402
 from profiling.errors import EngineError  # noqa: E402
-from profiling.measuring.sandboxes.containers import images  # noqa: E402
+from profiling.measuring.sandboxes.containers import images, leftovers  # noqa: E402
 from profiling.measuring.sandboxes.containers.engine import Engine, connect, podman_service  # noqa: E402
 from tests.containers.services import OFFLINE_BASE, SERVICES  # noqa: E402
 
@@ -36,6 +36,7 @@ def docker_engine(settings: None) -> Engine:
         found = connect("docker")
     except EngineError as error:
         pytest.skip(error.message)
+    leftovers.clear(found)
     _use_offline_base(found)
     return found
 
@@ -45,6 +46,7 @@ def podman_engine(docker_engine: Engine, settings: None) -> Iterator[Engine]:
     """Podman over a socket of its own, as the tool starts it; the base image comes from Docker."""
     try:
         with podman_service() as found:
+            leftovers.clear(found)
             base = os.environ.get("PYTHON_IMAGE")
             if base and not found.client.images.list(name=base):
                 found.client.images.load(b"".join(docker_engine.client.images.get(base).save(named=True)))

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from profiling.measuring.sandboxes import tree
+from profiling.measuring.sandboxes.containers import leftovers
 from profiling.measuring.sandboxes.containers.engine import Engine
 
 AHEAD_S = 1_000_000
@@ -85,7 +86,7 @@ class RemoteEngine:
 
     def leftovers(self, engine: Engine) -> list[str]:
         """Its containers, whoever made them, and their cgroups."""
-        found = [str(container.name) for container in engine.client.containers.list(all=True, ignore_removed=True)]
+        found = [leftovers.name(container) for container in engine.client.containers.list(all=True, sparse=True)]
         return found + [str(path) for parent in self._cgroups() for path in parent.glob("*/")]
 
     def _command(self, tls: bool) -> list[str]:

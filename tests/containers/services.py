@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loadtests.plan import RequestTemplate
-from profiling.measuring.sandboxes.containers import options
+from profiling.measuring.sandboxes.containers import leftovers, options
 from profiling.measuring.sandboxes.containers.engine import Engine
 from profiling.measuring.sandboxes.containers.sandbox import ContainerSandbox
 from profiling.values import Build, Image, Service, Target
@@ -34,22 +34,30 @@ def contained(script: str, *command: str, startup_timeout_s: float = 20.0, **env
 @contextlib.contextmanager
 def opened(engine: Engine) -> Iterator[ContainerSandbox]:
     """A sandbox on the engine, after which nothing of ours is left there."""
-    before = leftovers(engine)
-    with contextlib.closing(ContainerSandbox(engine, SERVICES, "a test", lambda text: None)) as sandbox:
+    with (
+        nothing_left(engine),
+        contextlib.closing(ContainerSandbox(engine, SERVICES, "a test", lambda text: None)) as sandbox,
+    ):
         yield sandbox
-    assert leftovers(engine) == before
 
 
-def leftovers(engine: Engine) -> set[str]:
+@contextlib.contextmanager
+def nothing_left(engine: Engine) -> Iterator[None]:
+    """What is done inside leaves nothing behind; what was there before may go meanwhile."""
+    before = traces(engine)
+    yield
+    assert traces(engine) <= before
+
+
+def traces(engine: Engine) -> set[str]:
     """Containers of this process and of dead ones, and cgroups of containers that are gone: other tools may be at work
     on the same engine."""
-    labelled = engine.client.containers.list(all=True, filters={"label": options.LABEL}, ignore_removed=True)
     ours = {
-        container.name
-        for container in labelled
-        if (label := container.labels[options.LABEL]) == options.owner() or options.is_orphan(label, local=engine.local)
+        leftovers.name(container)
+        for container, owner in leftovers.labelled(engine)
+        if owner == options.owner() or options.is_orphan(owner, local=engine.local)
     }
-    known = {container.id for container in engine.client.containers.list(all=True, ignore_removed=True)}
+    known = {container.id for container in engine.client.containers.list(all=True, sparse=True)}
     roots = [Path("/sys/fs/cgroup")] if engine.cgroup_version == 2 else list(Path("/sys/fs/cgroup").iterdir())
     parents = {"docker": "docker/*/", "podman": "libpod_parent/libpod-*/"}
     groups = {path for root in roots for path in root.glob(parents[engine.name])}

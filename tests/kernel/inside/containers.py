@@ -14,7 +14,7 @@ from pathlib import Path
 from profiling.measuring.cgroup import parse_keyed
 from profiling.measuring.readiness import free_port
 from profiling.measuring.sandboxes.base import Launch
-from profiling.measuring.sandboxes.containers import options
+from profiling.measuring.sandboxes.containers import leftovers
 from profiling.measuring.sandboxes.containers.engine import Engine, podman_service
 from profiling.measuring.sandboxes.containers.local_eyes import LocalEyes
 from profiling.measuring.sandboxes.containers.running import RunningContainer
@@ -192,11 +192,10 @@ def _used_s(pid: int) -> float:
 
 def nothing_left(engine: Engine) -> Facts:
     """Of containers, cgroups and processes, once the sandbox is closed; Podman's service still runs."""
-    found = engine.client.containers.list(all=True, filters={"label": options.LABEL})
     with contextlib.suppress(TimeoutError):
         wait_until(lambda: not _others(), 10.0)  # podman clears up after each container in a process of its own
     return {
-        "containers": [container.name for container in found],
+        "containers": [leftovers.name(container) for container, _ in leftovers.labelled(engine)],
         "cgroups": [str(path.relative_to(CGROUPS)) for path in CGROUPS.rglob("*") if path.is_dir()],
         "processes": _others(),
     }

@@ -9,16 +9,25 @@ from profiling.measuring.sandboxes.containers import options
 from profiling.measuring.sandboxes.containers.engine import ENGINE_ERRORS, Engine
 
 
+def labelled(engine: Engine) -> list[tuple[Any, str]]:
+    """The SDK's containers that bear our label, and whose they are.
+
+    Sparse: inspecting each would fail, with a status that depends on the engine, where one goes away meanwhile.
+    """
+    found = engine.client.containers.list(all=True, filters={"label": options.LABEL}, sparse=True)
+    return [(container, container.attrs["Labels"][options.LABEL]) for container in found]
+
+
 def find(engine: Engine) -> list[Any]:
-    """The SDK's containers that bear our label and whose owner is dead. Empty if the engine does not say."""
+    """The SDK's containers whose owner is dead, sparse. Empty if the engine does not say."""
     with contextlib.suppress(*ENGINE_ERRORS):
-        labelled = engine.client.containers.list(all=True, filters={"label": options.LABEL}, ignore_removed=True)
-        return [
-            container
-            for container in labelled
-            if options.is_orphan(container.labels.get(options.LABEL, ""), local=engine.local)
-        ]
+        return [container for container, owner in labelled(engine) if options.is_orphan(owner, local=engine.local)]
     return []
+
+
+def name(container: Any) -> str:
+    """Of a sparse one."""
+    return str(container.attrs["Names"][0]).lstrip("/")
 
 
 def clear(engine: Engine) -> None:
