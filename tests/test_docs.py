@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from cli import oomproof
-from profiling import config
+from profiling.config.tables import BudgetTable, ConfigFile, LoadTable, RequestTable, TargetTable, decode
 from profiling.errors import ExitCode
 from tests.helpers import ROOT
 from tests.test_reference import EXAMPLES
@@ -72,12 +72,12 @@ def test_the_config_example_is_valid_and_names_every_key() -> None:
     uncommented = re.sub(r"^# (?=\w+ = )", "", text[1], flags=re.MULTILINE)
     document = tomllib.loads(uncommented)
     del document["request"]["queries"]
-    assert msgspec.convert(document, config.ConfigFile, dec_hook=config._decode)
+    assert msgspec.convert(document, ConfigFile, dec_hook=decode)
     tables = {
-        "target": config.TargetTable,
-        "request": config.RequestTable,
-        "load": config.LoadTable,
-        "budget": config.BudgetTable,
+        "target": TargetTable,
+        "request": RequestTable,
+        "load": LoadTable,
+        "budget": BudgetTable,
     }
     for name, table in tables.items():
         for key in table.__struct_fields__:
