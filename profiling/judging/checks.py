@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
 import numpy as np
 
 from loadtests.requestlog import RequestOutcome
 from profiling.judging.growth import MIN_ANSWERS, MIN_LOAD_S
 from profiling.judging.report import AnalysedRun
-from profiling.judging.verdict import run_status
+from profiling.judging.verdict import run_status, tightest
 from profiling.measuring.store import StoredRun
 from profiling.units import KIB, format_bytes, format_ms, format_percent, format_seconds
 from profiling.values import Budget, Check, Claim, Finding, Outcome, Verdict
@@ -24,8 +25,24 @@ Point = Callable[[AnalysedRun, StoredRun, Budget], Check]
 
 
 def check(run: AnalysedRun, stored: StoredRun, budget: Budget) -> tuple[Check, ...]:
-    """All points, in the order in which a deploy would meet them."""
-    return tuple(point(run, stored, budget) for point in _POINTS)
+    """All points, in the order in which a deploy would meet them; of several services each for itself where it can be."""
+    if not run.services:
+        return tuple(point(run, stored, budget) for point in _POINTS)
+    found: list[Check] = []
+    for point in _POINTS:
+        if point in _OF_THE_WHOLE:
+            found.append(point(run, stored, budget))
+        else:
+            parts = zip(run.services, stored.parts, strict=True)
+            found += [_named(part.summary.name, point(part, alone, budget)) for part, alone in parts]
+        if point is _headroom and (peak := _finding(run, "peak")):
+            measured, limit = format_bytes(run.summary.peak_unreclaimable_bytes), format_bytes(budget.max_peak_bytes)
+            found.append(_of(peak, "headroom", measured, limit))
+    return tuple(found)
+
+
+def _named(service: str, check: Check) -> Check:
+    return msgspec.structs.replace(check, service=service, message=f"{service}: {check.message}")
 
 
 def judge_checks(run: AnalysedRun, checks: Sequence[Check]) -> Verdict:
@@ -38,13 +55,18 @@ def judge_checks(run: AnalysedRun, checks: Sequence[Check]) -> Verdict:
     if failed:
         more = f" ({len(failed) - 1} more checks fail)" if len(failed) > 1 else ""
         status, sentence = "fail", f"{name} is not fit for {limit}: {failed[0].message}{more}."
+    elif run_status(run) == "fail":
+        why = next((finding.message for finding in run.summary.findings if finding.level == "fail"), None)
+        status, sentence = "fail", f"{name} is not fit for {limit}: {why or run.summary.outcome.value}."
     elif unsure or run_status(run) == "inconclusive":
         why = unsure[0].message if unsure else (run.result.load_problem or "too little was measured")
         status, sentence = "inconclusive", f"Nothing can be said about {name} at {limit}: {why}."
     else:
         but = f"; {len(warned)} warning{'s' if len(warned) > 1 else ''}" if warned else ""
         headroom = format_bytes(run.summary.headroom_bytes)
-        status, sentence = "pass", f"{name} holds {load} at {limit} with {headroom} of headroom{but}."
+        least = tightest(run.summary)
+        where = f" in {least.name}" if least else ""
+        status, sentence = "pass", f"{name} holds {load} at {limit} with {headroom} of headroom{where}{but}."
     counts = [
         f"{len([c for c in checks if c.status == key])} {key}" for key in ("pass", "warn", "fail", "inconclusive")
     ]
@@ -323,6 +345,10 @@ _POINTS: tuple[Point, ...] = (
     _plateau,
     _end,
 )
+
+
+_OF_THE_WHOLE: tuple[Point, ...] = (_contract, _bad_input, _timeouts, _p95)
+"""What the load alone shows."""
 
 
 def _finding(run: AnalysedRun, *ids: str) -> Finding | None:

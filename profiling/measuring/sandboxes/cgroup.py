@@ -64,11 +64,11 @@ class CgroupSandbox:
         return f"{self._why}; {self._placement.reason}" if self._why else self._placement.reason
 
     def reads(self, target: Target) -> list[str]:
-        try:
-            program = python_program(self.interior(target.service, Path()))
-        except CannotTrackError:
-            return list(target.reads)
-        return [*target.reads, *interpreter_files(program.interpreter)]
+        files = list(target.reads)
+        for service in target.services:
+            with contextlib.suppress(CannotTrackError):
+                files += interpreter_files(python_program(self.interior(service, Path())).interpreter)
+        return list(dict.fromkeys(files))
 
     def interior(self, service: Service, shared: Path) -> Interior:
         return ThisMachine(service.command, {**os.environ, **service.env}, service.directory)
@@ -80,7 +80,7 @@ class CgroupSandbox:
                 "the target runs in a container only: it names no command for this machine",
                 "leave --sandbox cgroup out, or give the target a command",
             )
-        values = {"host": self.host, "port": str(launch.port), "run_dir": launch.directory}
+        values = {"host": self.host, "port": str(launch.port), "run_dir": launch.directory, **launch.places}
         env = {name: value for name, value in os.environ.items() if not name.startswith("OOMPROOF_")}
         env |= {"PORT": str(launch.port)} | {name: fill(value, **values) for name, value in service.env.items()}
         return self.run(
