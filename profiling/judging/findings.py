@@ -100,7 +100,7 @@ def _kills(run: AnalysedRun) -> list[Finding]:
                 id="oom-kill-at-start",
                 level="fail",
                 message=f"OOM-killed {_times(summary.oom_kills)} before it was ready: starting alone needs more than {limit}",
-                hint="raise --memory, or make the start lighter: `profile` shows what it loads",
+                hint="raise the limit, or make the start lighter: `profile` shows what it loads",
             )
         ]
     return [
