@@ -103,6 +103,8 @@ def _startup_memory(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Chec
 
 def _port(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
     result = run.result
+    if result.listening_ns is None and run.summary.outcome is Outcome.INTERRUPTED:
+        return _broken_off("port", "PORT")
     if result.listening_ns is None:
         return Check(
             id="port",
@@ -121,6 +123,8 @@ def _ready(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
     path = run.result.target.service.ready
     if run.summary.ready:
         return Check(id="ready", status="pass", measured="2xx", limit="2xx", message=f"{path} answers with 2xx")
+    if run.summary.outcome is Outcome.INTERRUPTED:
+        return _broken_off("ready", "2xx")
     return Check(
         id="ready",
         status="fail",
@@ -366,6 +370,11 @@ def _failed(check_id: str, run: AnalysedRun, measured: str, limit: str, *ids: st
         return _of(found, check_id, measured, limit, "fail")
     message = run.summary.stop_reason or run.summary.outcome.value
     return Check(id=check_id, status="inconclusive", measured=measured, limit=limit, message=message)
+
+
+def _broken_off(check_id: str, limit: str) -> Check:
+    message = "the run was interrupted before that"
+    return Check(id=check_id, status="inconclusive", measured="–", limit=limit, message=message)
 
 
 def _skipped(check_id: str, why: str) -> Check:

@@ -6,7 +6,7 @@ import signal
 
 import numpy as np
 
-from profiling.judging.checks import check
+from profiling.judging.checks import check, judge_checks
 from profiling.units import MIB
 from profiling.values import Budget, Check, Outcome, RunResult
 from tests.profiling.judging.build import END_S, READY_S, Records, judged, result, samples, stored
@@ -35,3 +35,11 @@ def test_a_lost_kill_counter_is_no_word_that_there_was_no_kill() -> None:
         sandbox="docker",
     )
     assert startup_memory(what, samples()).status == "inconclusive"
+
+
+def test_a_run_that_was_broken_off_while_it_started_is_judged_by_nothing() -> None:
+    what = result(outcome=Outcome.INTERRUPTED, ready_ns=None, load_start_ns=None, load_end_ns=None, listening_ns=None)
+    run = judged(what, samples())
+    checks = check(run, stored(what, samples()), Budget())
+    assert not [point.id for point in checks if point.status == "fail"]
+    assert judge_checks(run, checks).status == "inconclusive"
