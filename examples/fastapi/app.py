@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from pydantic import BaseModel, Field
+
 from search import SearchIndex
 
 PER_REQUEST = os.environ.get("INDEX", "once") == "per-request"

@@ -16,9 +16,10 @@ from collections import Counter
 ARTICLES = 100_000
 _WORD = re.compile(r"[a-z]{2,}")
 _SUBJECTS = (
-    "password account workspace company documentation api error outage domain sign invoice payment card refund subscription e-mail address team member role project file upload export"
-    " import report chart dashboard filter search notification device phone browser session login code factor security"
-    " language timezone currency tax receipt trial plan seat limit storage backup archive webhook token integration"
+    "password account workspace company documentation api error outage domain sign invoice payment card refund subscription"
+    " e-mail address team member role project file upload export import report chart dashboard filter search notification"
+    " device phone browser session login code factor security language timezone currency tax receipt trial plan seat limit"
+    " storage backup archive webhook token integration"
 )
 _WORDS_IN_ALL = 6_000
 _WORDS_EACH = 30

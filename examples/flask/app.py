@@ -11,9 +11,10 @@ import os
 
 from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import BadRequest, HTTPException
+
 from history import History
 from matcher import Matcher
-from werkzeug.exceptions import BadRequest, HTTPException
 
 _TEXTS = {"session_id": 100, "query": 1000}
 """The fields of a question, with the most characters of each."""

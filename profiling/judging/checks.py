@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
 import numpy as np
 
 from loadtests.requestlog import RequestOutcome
-from profiling.judging.growth import MIN_ANSWERS, MIN_LOAD_S
+from profiling.judging.growth import FIRST_REQUESTS, MIN_ANSWERS, MIN_LOAD_S
 from profiling.judging.report import AnalysedRun
 from profiling.judging.verdict import run_status
+from profiling.measuring.probing import WITHOUT, can_be_probed
 from profiling.measuring.store import StoredRun
 from profiling.units import KIB, format_bytes, format_ms, format_percent, format_seconds
 from profiling.values import Budget, Check, Claim, Finding, Outcome, Verdict
@@ -20,6 +22,7 @@ from profiling.values import Budget, Check, Claim, Finding, Outcome, Verdict
 _BACK_WITHIN = 0.05
 """After the load memory may lie so far above the plateau that it had under load, as a share of it."""
 _CANNOT_SAY = "cannot be said: it never became ready"
+_ENDED = "cannot be said: it had ended by then"
 Point = Callable[[AnalysedRun, StoredRun, Budget], Check]
 
 
@@ -36,7 +39,8 @@ def judge_checks(run: AnalysedRun, checks: Sequence[Check]) -> Verdict:
     warned = [check for check in checks if check.status == "warn"]
     load = f"{run.result.load.peak_users} users" if run.result.load.peak_users != 1 else "1 user"
     if failed:
-        more = f" ({len(failed) - 1} more checks fail)" if len(failed) > 1 else ""
+        others = len(failed) - 1
+        more = f" ({others} more check{'s fail' if others > 1 else ' fails'})" if others else ""
         status, sentence = "fail", f"{name} is not fit for {limit}: {failed[0].message}{more}."
     elif unsure or run_status(run) == "inconclusive":
         why = unsure[0].message if unsure else (run.result.load_problem or "too little was measured")
@@ -137,7 +141,12 @@ def _contract(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
 def _bad_input(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
     probes = run.result.probes
     if not probes:
-        why = _CANNOT_SAY if not run.summary.ready else "only POST requests with a JSON body are probed"
+        probed = can_be_probed(run.result.target.request)
+        why = (
+            (_ENDED if run.summary.ready else _CANNOT_SAY)
+            if probed
+            else "only POST requests with a JSON body are probed"
+        )
         return _skipped("bad-input", why)
     total = len(probes)
     dead = next((probe for probe in probes if not probe.ready_after), None)
@@ -157,7 +166,7 @@ def _bad_input(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
         )
         return Check(
             id="bad-input", status="warn", measured=f"{len(accepted)} accepted", limit="4xx", message=message,
-            hint="what is taken today cannot be refused tomorrow; check the body before using it",
+            hint=_OPTIONAL_HINT if all(name.startswith(WITHOUT) for name in accepted) else _ACCEPTED_HINT,
         )  # fmt: skip
     return Check(
         id="bad-input",
@@ -168,6 +177,8 @@ def _bad_input(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
     )
 
 
+_ACCEPTED_HINT = "what is taken today cannot be refused tomorrow; check the body before using it"
+_OPTIONAL_HINT = "leave a field that may be missing out of request.json; else check the body before using it"
 _BAD_INPUT_HINT = "answer with 400 and a reason: anybody can send this, and each 5xx wakes somebody up"
 
 
@@ -249,20 +260,30 @@ def _headroom(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
             id="headroom", status="fail", measured="none", limit=limit, message="no headroom: it was OOM-killed"
         )
     if found := _finding(run, "peak", "headroom"):
-        return _of(found, "headroom", measured, limit)
-    return Check(
-        id="headroom", status="pass", measured=measured, limit=limit, message=f"{measured} of headroom at the peak"
-    )
+        judged = _of(found, "headroom", measured, limit)
+        return msgspec.structs.replace(judged, message=judged.message + _when(run, stored))
+    message = f"{measured} of headroom at the peak{_when(run, stored)}"
+    return Check(id="headroom", status="pass", measured=measured, limit=limit, message=message)
+
+
+def _when(run: AnalysedRun, stored: StoredRun) -> str:
+    """Says so if the peak was not under load: a start or an end that needs more is another thing to mend."""
+    highest = int(stored.samples["t_ns"][int(stored.samples["unreclaimable"].argmax())])
+    phase = next((phase for phase in run.result.phases if phase.start_ns <= highest <= phase.end_ns), None)
+    words = {"start": ", while it started", "probe": ", while it got bad input", "stop": ", while it ended"}
+    return words.get(phase.name, "") if phase else ""
 
 
 def _growth(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
     summary = run.summary
     limit = f"{budget.max_growth_bytes_per_request / KIB:g} KiB/request"
     if summary.growth_bytes_per_request is None or summary.growth_low is None or summary.growth_high is None:
-        answers = summary.requests - summary.failures
+        start_ns, end_ns = run.result.load_start_ns, run.result.load_end_ns
+        seconds = (end_ns - start_ns) / 1e9 if start_ns is not None and end_ns is not None else 0.0
         return _skipped(
             "growth",
-            f"growth needs {MIN_ANSWERS} answers in {MIN_LOAD_S:g} s by the same processes; there were {answers:,}",
+            f"growth needs {MIN_ANSWERS} answers, and {MIN_LOAD_S:g} s from the {FIRST_REQUESTS}th on, all by the same"
+            f" processes; there were {summary.requests - summary.failures:,} answers in {format_seconds(seconds)}",
         )
     measured = (
         f"{summary.growth_bytes_per_request / KIB:.2f} KiB/request"
@@ -281,6 +302,8 @@ def _plateau(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
         return _skipped(
             "plateau", "there was no quiet time after the load" if not run.summary.oom_kills else "it was killed"
         )
+    if result.exit_status is not None and run.summary.outcome is not Outcome.COMPLETED:
+        return _skipped("plateau", _ENDED)
     times, memory = stored.samples["t_ns"], stored.samples["unreclaimable"]
     middle = (result.load_start_ns + result.load_end_ns) // 2
     loaded = memory[(times >= middle) & (times < result.load_end_ns)]

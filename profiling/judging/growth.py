@@ -28,11 +28,11 @@ from profiling.values import RunResult
 
 _BIN_NS = 500_000_000
 """One reading per half second, the smallest in it: what a request holds while it is answered is no growth."""
-_FIRST_REQUESTS = 100
+FIRST_REQUESTS = 100
 """Left out: a first pass through the code allocates what it keeps."""
 _FEWEST_REQUESTS = 200
 _FEWEST_BINS = 12
-MIN_ANSWERS = _FIRST_REQUESTS + _FEWEST_REQUESTS
+MIN_ANSWERS = FIRST_REQUESTS + _FEWEST_REQUESTS
 MIN_LOAD_S = _FEWEST_BINS * _BIN_NS / 1e9
 """With less there is no figure."""
 _NORMAL_QUANTILE = 1.959964  # 97.5 %
@@ -56,9 +56,9 @@ def growth_per_request(samples: NDArray[np.void], answered_ns: NDArray[np.int64]
     if result.load_start_ns is None or result.load_end_ns is None or not len(samples):
         return None
     answered_ns = np.sort(answered_ns)
-    if len(answered_ns) < _FIRST_REQUESTS + _FEWEST_REQUESTS:
+    if len(answered_ns) < FIRST_REQUESTS + _FEWEST_REQUESTS:
         return None
-    start = int(answered_ns[_FIRST_REQUESTS])
+    start = int(answered_ns[FIRST_REQUESTS])
     within = samples[(samples["t_ns"] >= start) & (samples["t_ns"] <= result.load_end_ns)]
     if not len(within) or within["births"][0] != within["births"][-1] or within["exits"][0] != within["exits"][-1]:
         return None

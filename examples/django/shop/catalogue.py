@@ -19,7 +19,21 @@ SHELVES = 400
 """Products lie on shelves by what they are like; a search looks at one shelf and not at all of them."""
 
 _COLOURS = ("red", "blue", "green", "black", "white", "grey", "yellow", "brown")
-_THINGS = ("chair", "table", "lamp", "shelf", "rug", "mug", "plate", "pan", "clock", "vase", "blanket", "mirror", "desk")
+_THINGS = (
+    "chair",
+    "table",
+    "lamp",
+    "shelf",
+    "rug",
+    "mug",
+    "plate",
+    "pan",
+    "clock",
+    "vase",
+    "blanket",
+    "mirror",
+    "desk",
+)
 
 
 class Catalogue:

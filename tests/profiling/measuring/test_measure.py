@@ -77,7 +77,7 @@ def test_a_service_that_outgrows_the_limit_is_oom_killed(sandbox: CgroupSandbox,
     assert result.oom_kills == len(run.kills_s) == 1
     assert result.exit_status == -signal.SIGKILL
     assert result.kernel_peak_charged_bytes == 128 * MIB
-    assert result.stop_reason == "ended by signal 9 under load"
+    assert result.stop_reason == "ended by signal 9 (SIGKILL) under load"
 
 
 def test_a_killed_child_counts_though_its_parent_answers_everything(sandbox: CgroupSandbox, tmp_path: Path) -> None:
