@@ -9,7 +9,8 @@ import { createServer } from "node:http";
 import { Catalogue } from "./catalogue.mjs";
 
 const LONGEST_BODY = 10_000;
-const SHOWN = 40; // products in each answer
+const FOUND = 100; // products for each question
+const SHOWN = 10; // of them in the answer
 const TURNS = 50; // remembered of each conversation
 const CONVERSATIONS = 100;
 const KEEP_ALL = process.env.HISTORY === "all";
@@ -55,7 +56,7 @@ function parse(text) {
   return question;
 }
 
-/** Keep what was asked and shown; answers with how many turns of the conversation are kept now. */
+/** Keep what was asked and found; answers with how many turns of the conversation are kept now. */
 function remember(session, query, products) {
   const turns = conversations.get(session) ?? [];
   conversations.delete(session); // a Map keeps the order in which keys came: the oldest is the first
@@ -68,10 +69,10 @@ function remember(session, query, products) {
 
 async function chat(request) {
   const { session_id: session, query } = parse(await readBody(request));
-  const products = catalogue.search(query, SHOWN);
+  const products = catalogue.search(query, FOUND);
   const turns = remember(session, query, products);
   const response = products.length ? `I found the ${products[0].name}.` : "I found nothing like that.";
-  return { response, turns, products };
+  return { response, turns, products: products.slice(0, SHOWN) };
 }
 
 async function answer(request) {

@@ -6,10 +6,12 @@ Whatever a run's findings say already is not judged again here: a check gathers 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 
 import msgspec
 import numpy as np
 
+from loadtests.plan import RequestTemplate
 from loadtests.requestlog import RequestOutcome
 from profiling.judging.growth import FIRST_REQUESTS, MIN_ANSWERS, MIN_LOAD_S
 from profiling.judging.report import AnalysedRun
@@ -23,6 +25,7 @@ _BACK_WITHIN = 0.05
 """After the load memory may lie so far above the plateau that it had under load, as a share of it."""
 _CANNOT_SAY = "cannot be said: it never became ready"
 _ENDED = "cannot be said: it had ended by then"
+_NOT_THERE = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
 Point = Callable[[AnalysedRun, StoredRun, Budget], Check]
 
 
@@ -132,10 +135,22 @@ def _contract(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
             limit=f"{format_percent(budget.max_failures)} wrong",
             message=f"{wrong:,} of {summary.requests:,} answers were not as [request.expect] says"
             + (f" (statuses: {seen})" if seen else ""),
-            hint="compare one answer with status and json_schema there",
+            hint=_contract_hint(run.result.target.request, set(statuses.tolist())),
         )
-    message = f"{summary.requests - summary.failures:,} answers as expected"
+    message = f"{_good(run):,} answers as expected"
     return Check(id="contract", status="pass", measured=measured, limit="0 wrong", message=message)
+
+
+def _contract_hint(request: RequestTemplate, statuses: set[int]) -> str:
+    if statuses and statuses <= _NOT_THERE:
+        return (
+            f"nothing takes {request.method} {request.path} there; say request.method and request.path in a config file"
+        )
+    return "compare one answer with status and json_schema there"
+
+
+def _good(run: AnalysedRun) -> int:
+    return run.summary.requests - run.summary.failures
 
 
 def _bad_input(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
@@ -148,6 +163,8 @@ def _bad_input(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
             else "only POST requests with a JSON body are probed"
         )
         return _skipped("bad-input", why)
+    if not _good(run):
+        return _skipped("bad-input", "cannot be said: good requests were not answered as expected either")
     total = len(probes)
     dead = next((probe for probe in probes if not probe.ready_after), None)
     if dead is not None:
@@ -276,6 +293,8 @@ def _when(run: AnalysedRun, stored: StoredRun) -> str:
 
 def _growth(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
     summary = run.summary
+    if not summary.ready:
+        return _skipped("growth", _CANNOT_SAY)
     limit = f"{budget.max_growth_bytes_per_request / KIB:g} KiB/request"
     if summary.growth_bytes_per_request is None or summary.growth_low is None or summary.growth_high is None:
         start_ns, end_ns = run.result.load_start_ns, run.result.load_end_ns
@@ -283,7 +302,7 @@ def _growth(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
         return _skipped(
             "growth",
             f"growth needs {MIN_ANSWERS} answers, and {MIN_LOAD_S:g} s from the {FIRST_REQUESTS}th on, all by the same"
-            f" processes; there were {summary.requests - summary.failures:,} answers in {format_seconds(seconds)}",
+            f" processes; there were {_good(run):,} answers in {format_seconds(seconds)}",
         )
     measured = (
         f"{summary.growth_bytes_per_request / KIB:.2f} KiB/request"

@@ -19,11 +19,12 @@ from profiling.measuring.interrupts import uninterrupted
 from profiling.measuring.probing import can_be_probed, probe
 from profiling.measuring.readiness import (
     LOOPBACK,
+    ask,
     claim_port,
     free_port,
     is_listening,
-    is_ready,
     listens_everywhere,
+    means_ready,
     url,
 )
 from profiling.measuring.sandboxes.base import Counters, Launch, Running, Sampling, Sandbox
@@ -181,7 +182,9 @@ class _Run:
     def _wait_until_ready(self, service: Running, port: int) -> bool:
         spec = self.plan.target.service
         deadline = time.monotonic() + spec.startup_timeout_s
-        while not is_ready(self.sandbox.host, port, spec.ready):
+        answered: int | None = None
+        while not means_ready(status := ask(self.sandbox.host, port, spec.ready)):
+            answered = status or answered
             self._tick()
             if self.listening_ns is None and is_listening(self.sandbox.host, port):
                 self.listening_ns = time.monotonic_ns()
@@ -194,7 +197,10 @@ class _Run:
                 self._ended(f"killed {kills} times before it was ready", Outcome.OOM_KILLED)
                 return False
             if time.monotonic() > deadline:
-                self._ended(f"no 2xx from {spec.ready} within {spec.startup_timeout_s:g} s", Outcome.NEVER_READY)
+                instead = "" if answered is None else f", but {answered}"
+                self._ended(
+                    f"no 2xx from {spec.ready} within {spec.startup_timeout_s:g} s{instead}", Outcome.NEVER_READY
+                )
                 return False
             time.sleep(_POLL_S)
         self.ready_ns = time.monotonic_ns()

@@ -9,10 +9,23 @@ import numpy as np
 import pytest
 
 from loadtests.plan import RequestTemplate
+from loadtests.requestlog import RequestOutcome
 from profiling.judging.checks import check
 from profiling.units import MIB
 from profiling.values import Budget, Check, Limits, Outcome, Phase, Probe, RunResult
-from tests.profiling.judging.build import END_S, LOAD_S, READY_S, Records, at, judged, result, samples, stored
+from tests.profiling.judging.build import (
+    END_S,
+    LOAD_S,
+    READY_S,
+    Records,
+    at,
+    judged,
+    requests,
+    result,
+    samples,
+    spread,
+    stored,
+)
 
 
 def startup_memory(what: RunResult, memory: Records) -> Check:
@@ -40,9 +53,9 @@ def test_a_lost_kill_counter_is_no_word_that_there_was_no_kill() -> None:
     assert startup_memory(what, samples()).status == "inconclusive"
 
 
-def points(what: RunResult, memory: Records | None = None) -> dict[str, Check]:
-    run = stored(what, memory)
-    return {point.id: point for point in check(judged(what, memory), run, Budget())}
+def points(what: RunResult, memory: Records | None = None, load: Records | None = None) -> dict[str, Check]:
+    run = stored(what, memory, load)
+    return {point.id: point for point in check(judged(what, memory, load), run, Budget())}
 
 
 def test_a_service_that_ended_under_load_leaves_unsaid_what_comes_later_and_says_why() -> None:
@@ -95,3 +108,22 @@ def test_a_peak_that_was_not_under_load_is_told_with_its_time(second: float, wor
     assert points(result(), memory)["headroom"].message.endswith(words)
     close = points(result(limits=Limits(memory_bytes=128 * MIB)), memory)["headroom"]
     assert (close.status, words in close.message) == ("warn", words != "at the peak")
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"), [(404, "nothing takes POST /chat there"), (405, "nothing takes"), (400, "compare one answer")]
+)
+def test_a_path_that_nothing_answers_is_no_proof_that_bad_input_is_refused(status: int, hint: str) -> None:
+    probes = (Probe(name="not JSON", status=status, elapsed_ms=1.0),)
+    wrong = requests(spread(300), outcome=RequestOutcome.UNEXPECTED_STATUS, status=status)
+    found = points(result(probes=probes), load=wrong)
+    assert found["contract"].status == "fail"
+    assert found["contract"].hint.startswith(hint)
+    assert (found["bad-input"].status, found["bad-input"].measured) == ("skipped", "–")
+
+
+def test_growth_of_what_was_never_ready_cannot_be_said() -> None:
+    never = result(outcome=Outcome.NEVER_READY, ready_ns=None, load_start_ns=None, load_end_ns=None, clean_end=None)
+    assert (
+        points(never)["growth"].message == points(never)["bad-input"].message == "cannot be said: it never became ready"
+    )
