@@ -27,6 +27,7 @@ _MOSTLY_ANSWERED = 0.5
 _STALLED = 0.10
 """From this share of the load's time on, waiting for memory is worth a word."""
 _PAGE = 4096
+_ABORT_HINT = "a runtime aborts itself so at a limit of its own, as Node does at --max-old-space-size"
 Records = NDArray[np.void]
 
 
@@ -214,7 +215,9 @@ def _end(run: AnalysedRun) -> list[Finding]:
     outcome, reason = run.summary.outcome, run.summary.stop_reason
     log = f"its output is in {run.summary.run_dir}/service.log"
     if outcome is Outcome.CRASHED:
-        return [Finding(id="crashed", level="fail", message=f"the service ended by itself: {reason}", hint=log)]
+        aborted = run.result.exit_status in (-signal.SIGABRT, 128 + signal.SIGABRT)
+        hint = f"{_ABORT_HINT}; {log}" if aborted else log
+        return [Finding(id="crashed", level="fail", message=f"the service ended by itself: {reason}", hint=hint)]
     if outcome is Outcome.NEVER_READY:
         return [
             Finding(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ _TICK_S = 0.25
 _INTERRUPTED_GRACE_S = 2.0
 _KILLS_AT_START = 3
 """So many kills before the first `ready`, and the service is not waited for any longer: a supervisor restarts it forever."""
-_PACKAGES = ("locust", "memray", "gunicorn", "flask", "torch", "transformers")
+_PACKAGES = ("locust", "memray", "gunicorn", "uvicorn", "flask", "django", "fastapi", "torch", "transformers")
 
 
 class RunPlan(Value, frozen=True, kw_only=True):
@@ -167,7 +168,8 @@ class _Run:
                     self._ended(f"{self._whose(part)}killed {kills} times before it was ready", Outcome.OOM_KILLED)
                     return False
                 if part.ready_ns is None and time.monotonic() > start + waited_s:
-                    why = f"{self._whose(part)}no 2xx from {part.service.ready} within {waited_s:g} s"
+                    instead = "" if part.answered is None else f", but {part.answered}"
+                    why = f"{self._whose(part)}no 2xx from {part.service.ready} within {waited_s:g} s{instead}"
                     self._ended(why, Outcome.NEVER_READY)
                     return False
             time.sleep(_POLL_S)
@@ -349,7 +351,14 @@ class _Run:
 def _how(status: int, sandbox: Sandbox) -> str:
     if status == 125 and sandbox.image is None:
         return "it could not enter its cgroup"
-    return f"ended by signal {-status}" if status < 0 else f"ended with exit status {status}"
+    return f"ended by {_signal_name(-status)}" if status < 0 else f"ended with exit status {status}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:  # real-time signals between the first and the last have no name
+        return f"signal {number}"
 
 
 _BUSY_GENERATOR = 0.9

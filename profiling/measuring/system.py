@@ -8,7 +8,7 @@ from pathlib import Path
 
 from profiling.errors import SamplerError
 from profiling.measuring import store
-from profiling.measuring.readiness import claim_port, free_port, is_listening, is_ready
+from profiling.measuring.readiness import ask, claim_port, free_port, is_listening, means_ready
 from profiling.measuring.sandboxes.base import Counters, Launch, Running, Sampling, Sandbox
 from profiling.values import Limits, Service, ServiceResult, Target
 
@@ -26,6 +26,8 @@ class ServiceAtWork:
         self.sampling: Sampling | None = None
         self.listening_ns: int | None = None
         self.ready_ns: int | None = None
+        self.answered: int | None = None
+        """The last HTTP status of its `ready` path."""
         self.exit_status: int | None = None
         self.clean_end: bool | None = None
         self.counters = Counters(oom_kills=0, peak_charged_bytes=None)
@@ -42,7 +44,9 @@ class ServiceAtWork:
 
     def ask_whether_ready(self) -> None:
         """Ask its `ready` path, and its port where that does not answer."""
-        if self.ready_ns is None and is_ready(self.host, self.port, self.service.ready):
+        status = ask(self.host, self.port, self.service.ready)
+        self.answered = status or self.answered
+        if means_ready(status):
             self.ready_ns = time.monotonic_ns()
             self.listening_ns = self.listening_ns or self.ready_ns
         elif self.listening_ns is None and is_listening(self.host, self.port):

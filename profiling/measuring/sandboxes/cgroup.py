@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -292,9 +293,11 @@ def _find_executable(name: str, directory: Path, env: Mapping[str, str]) -> str:
             f"the service's directory {directory} does not exist", "correct `directory` in the config file"
         )
     if found is None:
-        raise CommandNotFoundError(
-            f"the service's command {name!r} was not found", "check its spelling, or install it where PATH finds it"
-        )
+        ours = Path(sys.executable).parent
+        hint = "check its spelling, or install it where PATH finds it"
+        if os.sep not in name and (ours / name).is_file():
+            hint = f"it is in {ours}, which PATH does not name: activate that environment first"
+        raise CommandNotFoundError(f"the service's command {name!r} was not found", hint)
     return found
 
 
