@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from profiling.detecting import deploys, dockerfile, node, requests
@@ -41,15 +41,16 @@ def look(root: Path, without: Collection[str] = ()) -> Findings:
     directory = Directory(root)
     code = _code(directory)
     deploy, others = _deploys(directory, without)
-    ways = list(_ways(directory, code, deploy))
+    ways = [way for way in _ways(directory, code, deploy) if not _is_secret(way)]
     launch = ways[0] if ways else None
     found = [*_target(code, deploy, launch), *_ready_and_request(code, deploy, launch)]
     aside = {
-        "target.manifest": told_by_manifest(deploy) if deploy else (),
-        "target.command": tuple(_alternatives(ways[1:])),
+        _place_of_launch(found): tuple(_alternatives(ways[1:])),
         "target.env": tuple(f'{name} = ""' for name in _left_out(deploy)),
         "request.method": tuple(_suggestions(code.routes)),
     }
+    if deploy:
+        aside["target.manifest"] = (*told_by_manifest(deploy), *aside.get("target.manifest", ()))
     notes = [*(launch.notes if launch else ()), *code.notes, *others, *directory.problems]
     return Findings(
         found=tuple(entry for entry in found if not shows_secrets(entry.value)),
@@ -64,18 +65,10 @@ def _code(directory: Directory) -> _Code:
     if package is None:
         return python
     name = Found(key="target.name", value=package.name, source="from package.json: name") if package.name else None
-    script = Launch(source="") if package.launch is None else package.launch
-    if python.routes or any(launch.sure for launch in python.launches) or package.launch is None:
-        more = (script,) if package.launch else ()
-        return _Code(
-            name=python.name or name,
-            launches=(*python.launches, *more),
-            routes=python.routes,
-            openapi=python.openapi,
-            environment=python.environment,
-            notes=python.notes,
-        )
-    return _Code(name=name or python.name, launches=(script, *python.launches), routes=package.routes)
+    script = (package.launch,) if package.launch else ()
+    if not script or python.routes or any(launch.sure for launch in python.launches):
+        return replace(python, name=python.name or name, launches=(*python.launches, *script))
+    return _Code(name=name or python.name, launches=(*script, *python.launches), routes=package.routes)
 
 
 def _python(directory: Directory) -> _Code:
@@ -101,9 +94,25 @@ def _python(directory: Directory) -> _Code:
 
 def _deploys(directory: Directory, without: Collection[str]) -> tuple[Deploy | None, list[str]]:
     """The manifest to use, and a note about each other one."""
-    found = [deploy for deploy in deploys.find(directory) if deploy.path not in without]
+    found = [
+        deploy
+        for deploy in deploys.find(directory)
+        if deploy.path not in without and not shows_secrets([deploy.path, deploy.service.name])
+    ]
     others = [f"{deploy.path} ({deploy.service.platform}) is there as well" for deploy in found[1:]]
     return (found[0] if found else None), others
+
+
+def _is_secret(way: Launch) -> bool:
+    """Whether what would be written of it looks like a secret."""
+    written = [*way.command, *filter(None, [way.dockerfile, way.directory, way.manifest, way.service])]
+    return shows_secrets(written) or shows_secrets(way.env) or shows_secrets(way.build_args)
+
+
+def _place_of_launch(found: list[Found]) -> str:
+    """The key that says what runs."""
+    keys = [entry.key for entry in found]
+    return next(key for key in ("target.command", "target.dockerfile", "target.manifest") if key in keys)
 
 
 def _ways(directory: Directory, code: _Code, deploy: Deploy | None) -> Iterator[Launch]:
@@ -209,7 +218,7 @@ def _target(code: _Code, deploy: Deploy | None, launch: Launch | None) -> Iterat
     if manifest:
         yield Found(key="target.manifest", value=manifest, source=source)
         if service:
-            yield Found(key="target.service", value=service, source=source)
+            yield Found(key="target.service", value=service, source=f"one of those in {manifest}")
     if launch is None:
         yield Found(key="target.command", value=_PLACEHOLDER, source="FILL IN what starts the service", sure=False)
     else:
@@ -230,7 +239,7 @@ def _manifest(deploy: Deploy | None, launch: Launch | None) -> tuple[str | None,
         return (
             deploy.path,
             service.name if deploy.others else None,
-            f"{service.platform}: says what this table leaves open",
+            f"{service.platform}; what is not said here comes from it",
         )
     if launch and launch.manifest:
         return launch.manifest, launch.service, launch.source
@@ -251,6 +260,7 @@ def _of_launch(launch: Launch) -> Iterator[Found]:
 
 
 def _ready_and_request(code: _Code, deploy: Deploy | None, launch: Launch | None) -> Iterator[Found]:
+    code = replace(code, routes=tuple(requests.without_secrets(code.routes)))
     health = requests.ready(code.routes)
     some = requests.any_get(code.routes)
     said = deploy.service.ready if deploy else None
@@ -259,16 +269,17 @@ def _ready_and_request(code: _Code, deploy: Deploy | None, launch: Launch | None
         ready = _ready(launch, health or some, code)
         path, sure = ready.value, ready.sure
         yield ready
+    path = "/" if path is None or shows_secrets(path) else path
     use = requests.post(code.routes) or some or health
     if use:
         yield from requests.values(use, f"from {use.where}", sure=True)
     else:
         source = (
-            "the health check: nothing here says what the service is asked"
+            "the health check, since nothing here says what it is asked"
             if sure
             else "nothing here says what it is asked"
         )
-        yield from requests.values(Route(method="GET", path=path or "/", where=""), source, sure=False)
+        yield from requests.values(Route(method="GET", path=path, where=""), source, sure=False)
 
 
 def _ready(launch: Launch | None, route: Route | None, code: _Code) -> Found:
@@ -288,7 +299,7 @@ def _ready(launch: Launch | None, route: Route | None, code: _Code) -> Found:
 def _alternatives(ways: list[Launch]) -> Iterator[str]:
     """Other ways to start it, as lines that could stand in the file."""
     for way in ways:
-        if way.command and not way.dockerfile and not shows_secrets(way.command):
+        if way.command and not way.dockerfile:
             yield f"or: command = {toml(way.command)}  ({way.source})"
         elif way.dockerfile and not way.command:
             yield f"or: dockerfile = {toml(way.dockerfile)}"
@@ -301,8 +312,9 @@ def _left_out(deploy: Deploy | None) -> list[str]:
 
 def _suggestions(found: tuple[Route, ...]) -> Iterator[str]:
     """POST routes that are not used, so that they can be."""
-    chosen = requests.post(found)
-    rest = [route for route in requests.posts(found) if route != chosen]
+    known = list(requests.without_secrets(found))
+    chosen = requests.post(known)
+    rest = [route for route in requests.posts(known) if route != chosen]
     for route in rest[:_MOST_LISTED]:
         body = f", json = {toml(route.json)}" if route.json else ""
         yield f'or: method = "POST", path = {toml(route.path)}{body}  (from {route.where})'

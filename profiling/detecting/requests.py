@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+import msgspec
 
 from profiling.detecting.findings import Found, Route
+from profiling.detecting.plain import shows_secrets
 
 _READY = ("readyz", "ready", "readiness", "healthz", "health", "healthcheck", "health-check", "health_check", "livez",
           "liveness", "alive", "heartbeat", "status", "up", "ping")  # fmt: skip
@@ -18,6 +21,13 @@ _WITH_CONSEQUENCES = re.compile(
     r"log-?in|log-?out|sign-?up|sign-?in|register|auth|token|webhook|hook|admin|delete|upload|callback|pay|charge|checkout"
     r"|order|e?mail|send|notif|reset|password|subscribe|import"
 )
+
+
+def without_secrets(routes: Iterable[Route]) -> Iterator[Route]:
+    """The routes without those whose path looks like a secret, and without a body that does."""
+    for route in routes:
+        if not shows_secrets(route.path):
+            yield msgspec.structs.replace(route, json=None) if shows_secrets(route.json) else route
 
 
 def ready(routes: Iterable[Route]) -> Route | None:

@@ -69,7 +69,7 @@ def _line(found: Found, findings: Findings) -> Iterator[str]:
     mark = f"{FILL_IN}: " if missing else "" if found.sure else f"{CHECK}: "
     source = one_line(f"{mark}{found.source.removeprefix(f'{FILL_IN} ')}")
     if len(said) + len(source) + 4 <= _WIDTH:
-        yield f"{said:<30} # {source}"
+        yield f"{said:<29}  # {source}"
     else:
         yield f"# {source}"
         yield said

@@ -65,11 +65,11 @@ def _read(directory: Directory, place: str) -> Project:
         for line in (directory.text(_at(place, file)) or "").splitlines():
             if not line.lstrip().startswith(("#", "-", "[")):
                 _add(dependencies, line.replace('"', ""), file)
-    name = project.get("name", poetry.get("name"))
+    said = project.get("name", poetry.get("name"))
     environments = [_at(place, env) for env in _ENVIRONMENTS]
     scripts = {**_table(poetry, "scripts"), **_table(project, "scripts")}
     return Project(
-        name=name if isinstance(name, str) else None,
+        name=said if isinstance(said, str) else None,
         dependencies=dependencies,
         scripts={str(key): value for key, value in scripts.items() if isinstance(value, str)},
         environment=next((env for env in environments if directory.has(f"{env}/pyvenv.cfg")), None),
