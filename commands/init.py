@@ -53,7 +53,7 @@ def init(destination: str | None, stdout: bool, as_json: bool) -> None:
 
     Exit code: 0 written, 4 there is one already, or it cannot be written.
     """
-    here = Path.cwd()
+    here = _here()
     path = here / config.FILE_NAME
     printed = stdout or destination == "-"
     if not printed:
@@ -73,6 +73,14 @@ def init(destination: str | None, stdout: bool, as_json: bool) -> None:
     elif printed:
         click.echo(text, nl=False)
     _tell(findings, None if printed else path, to_stderr=as_json or printed)
+
+
+def _here() -> Path:
+    """The working directory. Raises OutputError where it is gone."""
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise OutputError("the working directory is not there any more", "go to the service's directory") from error
 
 
 def _findings(path: Path) -> tuple[Findings, str]:

@@ -248,7 +248,8 @@ def _manifest(deploy: Deploy | None, launch: Launch | None) -> tuple[str | None,
 
 def _of_launch(launch: Launch) -> Iterator[Found]:
     if launch.dockerfile:
-        yield Found(key="target.dockerfile", value=launch.dockerfile, source=launch.source)
+        source = "what it is built from" if launch.command else launch.source
+        yield Found(key="target.dockerfile", value=launch.dockerfile, source=source)
     if launch.command:
         yield Found(key="target.command", value=launch.command, source=launch.source, sure=launch.sure)
     if launch.directory:
