@@ -30,7 +30,11 @@ def test_a_shell_around_one_program_is_not_needed() -> None:
 @pytest.mark.parametrize(
     ("line", "told", "how"),
     [
-        ("uvicorn main:app --host 0.0.0.0 --port 80", "uvicorn main:app --host 0.0.0.0 --port {port}", "in place of 80"),
+        (
+            "uvicorn main:app --host 0.0.0.0 --port 80",
+            "uvicorn main:app --host 0.0.0.0 --port {port}",
+            "in place of 80",
+        ),
         ("uvicorn main:app --port=8000", "uvicorn main:app --port={port}", "in place of 8000"),
         ("gunicorn a:b --bind=0.0.0.0:5000", "gunicorn a:b --bind=0.0.0.0:{port}", "in place of 5000"),
         ("gunicorn a:b -b [::]:5000", "gunicorn a:b -b [::]:{port}", "in place of 5000"),
@@ -38,8 +42,16 @@ def test_a_shell_around_one_program_is_not_needed() -> None:
         ("python manage.py runserver 0.0.0.0:8000", "python manage.py runserver 0.0.0.0:{port}", "in place of 8000"),
         ("node server.js -p 3000", "node server.js -p {port}", "in place of 3000"),
         ("uvicorn main:app", "uvicorn main:app --host {host} --port {port}", "does not read PORT"),
-        ("python3 -m uvicorn main:app", "python3 -m uvicorn main:app --host {host} --port {port}", "does not read PORT"),
-        (".venv/bin/flask --app x run", ".venv/bin/flask --app x run --host {host} --port {port}", "does not read PORT"),
+        (
+            "python3 -m uvicorn main:app",
+            "python3 -m uvicorn main:app --host {host} --port {port}",
+            "does not read PORT",
+        ),
+        (
+            ".venv/bin/flask --app x run",
+            ".venv/bin/flask --app x run --host {host} --port {port}",
+            "does not read PORT",
+        ),
         ("python manage.py runserver", "python manage.py runserver {host}:{port}", "does not read PORT"),
         ("gunicorn app:app --workers 4 --timeout 120", "gunicorn app:app --workers 4 --timeout 120", ""),
         ("gunicorn app:app --bind {host}:{port}", "gunicorn app:app --bind {host}:{port}", ""),
