@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import MIB, TARGETS, our_cgroups, run_cli
+from tests.helpers import MIB, TARGETS, assert_of_schema, our_cgroups, run_cli
 
 KNOWN = (
     "start", "startup-memory", "port", "ready", "contract", "bad-input", "oom", "alive", "timeouts", "p95", "headroom",
@@ -28,7 +28,9 @@ def verify(directory: Path, script: str, *options: str, memory: int = 128, timeo
     )
     done = run_cli("verify", "--json", "--sandbox", "cgroup", "--users", "4", *options, cwd=directory)
     assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
+    document = json.loads(done.stdout)
+    assert_of_schema(document, "verify")
+    return done.returncode, document
 
 
 def statuses(document: dict[str, Any]) -> dict[str, str]:
