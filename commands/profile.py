@@ -21,7 +21,9 @@ from profiling.experiments.record import Experiment
 from profiling.measuring.events import PhaseStarted
 from profiling.measuring.measure import RunPlan
 from profiling.measuring.memray_pass import explain, record_pass
-from profiling.values import SCHEMA_VERSION, Profile
+from profiling.values import Profile
+from reports.documents import Profiled
+from reports.render import absolute
 
 
 @click.command()
@@ -100,14 +102,11 @@ def profile(
 
 def _document(found: Profile, directory: Path) -> str:
     """The JSON of `profile`: absolute paths; the ledger and the autopsy are not measured yet."""
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "command": "profile",
-        "captures": [str(directory / path) for path in found.captures],
-        "flamegraphs": [str(directory / path) for path in found.flamegraphs],
-        "ledger": [],
-        "autopsy": None,
-        "profile": found,
-        "report": str(directory / results.REPORT_FILE),
-    }
+    shown = absolute(found, str(directory))
+    document = Profiled(
+        captures=shown.captures,
+        flamegraphs=shown.flamegraphs,
+        profile=shown,
+        report=str(directory / results.REPORT_FILE),
+    )
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()

@@ -10,30 +10,40 @@ from pathlib import Path
 import click
 import msgspec
 
-from commands import results
+from commands import results, schemas
 from commands.options import json_option
 from profiling.errors import DataError
 from profiling.experiments import record
 from profiling.experiments.record import Experiment
 from profiling.judging.report import Report
 from profiling.measuring import store
-from profiling.values import Budget, Profile, Summary
+from profiling.values import Budget, Profile
+
+_EVERY = "all"
 
 
 @click.command()
 @click.argument("runs", nargs=-1, metavar="RUN...", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--csv", "csv_only", is_flag=True, help="Write each run's series as CSV and print their paths; no page.")
-@click.option("--schema", is_flag=True, help="Print the JSON Schemas of what --json prints, and end.")
+@click.option(
+    "--schema",
+    is_flag=False,
+    flag_value=_EVERY,
+    type=click.Choice([_EVERY, *schemas.NAMES]),
+    metavar="[NAME]",
+    help="Print the JSON Schemas of the config file and of what --json prints, or one of them, and end: "
+    + ", ".join(schemas.NAMES)
+    + ".",
+)
 @json_option
 @click.pass_context
-def report(ctx: click.Context, runs: tuple[Path, ...], csv_only: bool, schema: bool, as_json: bool) -> None:
+def report(ctx: click.Context, runs: tuple[Path, ...], csv_only: bool, schema: str | None, as_json: bool) -> None:
     """Render the report of RUN... again: a directory that `compare` or `profile` printed, or single runs within one.
 
     Several runs come onto one page, in the first one's directory's parent. Exit code: as the runs themselves say.
     """
     if schema:
-        _, schemas = msgspec.json.schema_components((Summary, Profile), ref_template="#/$defs/{name}")
-        click.echo(msgspec.json.format(msgspec.json.encode({"$defs": schemas}), indent=2).decode())
+        click.echo(json.dumps(schemas.schema(None if schema == _EVERY else schema), indent=2, ensure_ascii=False))
         return
     if not runs:
         raise click.UsageError("name at least one run's directory, or --schema")

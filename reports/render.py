@@ -10,7 +10,8 @@ from pathlib import PurePath
 import msgspec
 
 from profiling.judging.report import Report
-from profiling.values import SCHEMA_VERSION, Profile
+from profiling.values import Profile
+from reports.documents import Comparison, Verification
 from reports.text import render_text, terminal
 from reports.words import report_path
 
@@ -19,35 +20,34 @@ def render_json(report: Report) -> str:
     """The document that --json prints: sizes in bytes, shares 0..1, unmeasured null, paths absolute."""
     if report.checks:
         return _dump(_verification(report))
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "command": report.command,
-        "claim": report.verdict.claim,
-        "candidate": report.candidate,
-        "runs": [run.summary for run in report.runs],
-        "profiles": [_absolute(profile, report.directory) for profile in report.profiles],
-        "report": report_path(report),
-    }
+    document = Comparison(
+        command=report.command,
+        claim=report.verdict.claim,
+        candidate=report.candidate,
+        runs=tuple(run.summary for run in report.runs),
+        profiles=tuple(absolute(profile, report.directory) for profile in report.profiles),
+        report=report_path(report),
+    )
     return _dump(document)
 
 
-def _verification(report: Report) -> dict[str, object]:
+def _verification(report: Report) -> Verification:
     """The document of `verify --json`."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "command": report.command,
-        "verdict": report.verdict.status,
-        "checks": report.checks,
-        "run": report.runs[0].summary,
-        "report": report_path(report),
-    }
+    return Verification(
+        command=report.command,
+        verdict=report.verdict.status,
+        checks=report.checks,
+        run=report.runs[0].summary,
+        report=report_path(report),
+    )
 
 
 def _dump(document: object) -> str:
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 
 
-def _absolute(profile: Profile, directory: str) -> Profile:
+def absolute(profile: Profile, directory: str) -> Profile:
+    """The profile with its files' whole paths."""
     return msgspec.structs.replace(
         profile,
         captures=tuple(str(PurePath(directory) / path) for path in profile.captures),

@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import jsonschema
+
+from commands import schemas
 from loadtests.plan import LoadPlan, RequestTemplate
 from profiling.measuring.events import Event
 from profiling.measuring.measure import RunPlan
@@ -72,6 +75,12 @@ def run_cli(*arguments: str, cwd: Path = ROOT, **env: str) -> subprocess.Complet
         timeout=900,
         check=False,
     )
+
+
+def assert_of_schema(document: object, name: str) -> None:
+    """That what was printed with --json is as `report --schema NAME` says."""
+    found = sorted(jsonschema.Draft202012Validator(schemas.schema(name)).iter_errors(document), key=str)
+    assert not found, [f"{error.json_path}: {error.message}" for error in found]
 
 
 class Recorder:

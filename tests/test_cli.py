@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cli import main, oomproof
-from tests.helpers import ROOT, TARGETS, our_cgroups, run_cli
+from tests.helpers import ROOT, TARGETS, assert_of_schema, our_cgroups, run_cli
 
 CONFIG = f"""
 [target]
@@ -202,6 +202,7 @@ def test_compare_of_a_service_of_ones_own_end_to_end(config: Path, tmp_path: Pat
     done = run_cli("compare", "--json", "--out", "runs", cwd=config.parent)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
+    assert_of_schema(document, "compare")
     assert document["schema_version"] == 1
     assert document["command"] == "compare"
     assert document["candidate"] == "modest"
@@ -223,6 +224,9 @@ def test_compare_of_a_service_of_ones_own_end_to_end(config: Path, tmp_path: Pat
     assert json.loads(again.stdout) == document, "made again from disk, nothing measured anew"
     both = run_cli("report", greedy["run_dir"], modest["run_dir"], "--json")
     assert json.loads(both.stdout)["claim"] == "proved"
+    assert_of_schema(json.loads(both.stdout), "report")
+    series = run_cli("report", str(page.parent), "--csv", "--json")
+    assert_of_schema(json.loads(series.stdout), "report")
 
 
 @pytest.mark.parametrize(
@@ -262,6 +266,8 @@ def test_profile_of_a_command_names_the_line_that_holds_the_memory(tmp_path: Pat
         cwd=TARGETS, BALLAST_MIB="40",
     )  # fmt: skip
     document = json.loads(done.stdout)
+    assert_of_schema(document, "profile")
+    assert all(Path(path).is_file() for path in document["profile"]["flamegraphs"]), "absolute"
     assert set(document) >= {"captures", "flamegraphs", "ledger", "autopsy"}
     held = document["profile"]["held"][0]
     assert held["frame"]["file"] == "ballast.py"
@@ -278,11 +284,6 @@ def test_doctor_tries_a_real_kill(capsys: pytest.CaptureFixture[str]) -> None:
     checks = {check["id"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
     assert checks["cgroup"]["status"] == "ok"
     assert "killed at it" in checks["cgroup"]["message"]
-
-
-def test_the_schemas_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["report", "--schema"]) == 0
-    assert {"Summary", "Profile"} <= set(json.loads(capsys.readouterr().out)["$defs"])
 
 
 def test_without_rights_nothing_is_run_and_what_to_do_is_said(config: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.faults import FAULTS, SOUND, Fault, config, is_found
-from tests.helpers import MIB, TARGETS, our_cgroups, run_cli
+from tests.helpers import MIB, TARGETS, assert_of_schema, our_cgroups, run_cli
 
 KNOWN = (
     "start", "startup-memory", "port", "ready", "contract", "bad-input", "oom", "alive", "timeouts", "p95", "headroom",
@@ -34,7 +34,9 @@ def verified(directory: Path, *options: str) -> tuple[int, Any]:
     """The same of the config file that is there."""
     done = run_cli("verify", "--json", "--sandbox", "cgroup", *options, cwd=directory)
     assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
+    document = json.loads(done.stdout)
+    assert_of_schema(document, "verify")
+    return done.returncode, document
 
 
 def statuses(document: dict[str, Any]) -> dict[str, str]:

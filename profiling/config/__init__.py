@@ -15,7 +15,7 @@ from profiling.config.meaning import DEFAULT_READY, Config, meaning
 from profiling.config.tables import ConfigFile, TargetTable, decode
 from profiling.errors import ConfigError
 
-__all__ = ["DEFAULT_READY", "FILE_NAME", "Config", "check_name", "find", "of_command", "read"]
+__all__ = ["DEFAULT_READY", "FILE_NAME", "Config", "check_name", "find", "of_command", "of_text", "read"]
 
 FILE_NAME = "oomproof.toml"
 
@@ -30,7 +30,15 @@ def find(directory: Path) -> Path | None:
 
 def read(path: Path) -> Config:
     """Read a config file. Raises ConfigError with the key's path, what was read and what is allowed."""
-    document = _toml(path)
+    return _of_document(_toml(path), path)
+
+
+def of_text(text: str, path: Path) -> Config:
+    """What `text` would mean if it stood in the file `path`. Raises ConfigError."""
+    return _of_document(_parsed(text, path), path)
+
+
+def _of_document(document: dict[str, Any], path: Path) -> Config:
     if path.name == "pyproject.toml":
         document = document.get("tool", {}).get("oomproof", {})
     try:
@@ -49,10 +57,16 @@ def read(path: Path) -> Config:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise ConfigError(f"{path} cannot be read ({reason})", "name a readable config file with --target") from error
+    return _parsed(text, path)
+
+
+def _parsed(text: str, path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is no TOML: {error}", "correct the line that is named") from error
 

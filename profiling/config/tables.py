@@ -1,7 +1,12 @@
-"""The config file as written: its tables, and values with units as text."""
+"""The config file as written: its tables, and values with units as text.
+
+`schema.py` makes the JSON Schema from these tables, with the sentences of `descriptions.py`. A default that is a number with
+a unit comes from a factory: msgspec's schema cannot write one of a class of ours.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -37,7 +42,7 @@ class TargetTable(_Table, kw_only=True, frozen=True):
     name: str | None = None
     directory: str = "."
     ready: str | None = None
-    startup_timeout: Seconds = Seconds(60)
+    startup_timeout: Seconds = msgspec.field(default_factory=partial(Seconds, 60))
     memory: ByteSize | None = None
     cpus: float | None = None
     manifest: str | None = None
@@ -76,8 +81,8 @@ class BudgetTable(_Table, kw_only=True, frozen=True):
     max_peak: ByteSize | None = None
     min_headroom: Fraction | None = None
     max_p95: Seconds | None = None
-    max_failures: Fraction = Fraction(0)
-    max_growth: GrowthRate = GrowthRate(1024)
+    max_failures: Fraction = msgspec.field(default_factory=partial(Fraction, 0))
+    max_growth: GrowthRate = msgspec.field(default_factory=partial(GrowthRate, 1024))
 
 
 class PlanTable(_Table, kw_only=True, frozen=True):
@@ -94,7 +99,7 @@ class ConfigFile(_Table, kw_only=True, frozen=True):
     request: RequestTable = RequestTable()
     load: LoadTable = LoadTable()
     variants: dict[str, VariantTable] = {}
-    budget: BudgetTable = BudgetTable()
+    budget: BudgetTable = msgspec.field(default_factory=BudgetTable)
     plans: dict[str, dict[str, PlanTable]] = {}
 
 

@@ -101,11 +101,14 @@ def read_text(text: str, name: str, catalogue: Catalogue) -> tuple[ManifestServi
 def read(path: Path, service: str | None = None, catalogue: Catalogue | None = None) -> ManifestService:
     """The service called `service` of the manifest at `path`, or its only one. Beside Heroku's app.json the Procfile is
     read, and the other way round. Raises ManifestError; where several could be meant, with their names."""
-    catalogue = load() if catalogue is None else catalogue
+    return _chosen(path, read_all(path, load() if catalogue is None else catalogue), service)
+
+
+def read_all(path: Path, catalogue: Catalogue) -> tuple[ManifestService, ...]:
+    """All services of the manifest at `path`; Heroku's two files are read together. Raises ManifestError."""
     text = _text(path)
     heroku_too = platform_of(str(path), text) == "heroku"
-    services = _heroku(path, text, catalogue) if heroku_too else read_text(text, str(path), catalogue)
-    return _chosen(path, services, service)
+    return _heroku(path, text, catalogue) if heroku_too else read_text(text, str(path), catalogue)
 
 
 def _heroku(path: Path, text: str, catalogue: Catalogue) -> tuple[ManifestService, ...]:

@@ -1,0 +1,56 @@
+"""The documents that --json prints: what `render.py` fills, and what `report --schema` describes.
+
+Sizes in bytes, shares 0..1, unmeasured null, paths absolute.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from profiling.values import SCHEMA_VERSION, Check, Claim, Profile, Summary, Value
+
+
+class Comparison(Value, frozen=True, kw_only=True):
+    """`compare --json`, and `report --json` of what was no `verify`."""
+
+    schema_version: int = SCHEMA_VERSION
+    command: str
+    claim: Claim
+    candidate: str | None
+    runs: tuple[Summary, ...]
+    profiles: tuple[Profile, ...]
+    report: str
+    """Path of the page."""
+
+
+class Verification(Value, frozen=True, kw_only=True):
+    """`verify --json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    command: str
+    verdict: str
+    """`pass`, `fail` or `inconclusive`."""
+    checks: tuple[Check, ...]
+    run: Summary
+    report: str
+
+
+class LedgerEntry(Value, frozen=True, kw_only=True):
+    """A part of the memory."""
+
+    part: str
+    bytes: int
+
+
+class Profiled(Value, frozen=True, kw_only=True):
+    """`profile --json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    command: str = "profile"
+    captures: tuple[str, ...]
+    flamegraphs: tuple[str, ...]
+    ledger: tuple[LedgerEntry, ...] = ()
+    autopsy: dict[str, Any] | None = None
+    """Neither this nor the ledger is measured yet."""
+    profile: Profile
+    report: str
