@@ -248,7 +248,9 @@ class _Run:
         self.openapi = checker.check(self.plan.target, self.sandbox.host, port, alive=alive)
         checker.close()
         if not alive() and self.exit_status is not None:
-            self._ended(f"{_how(self.exit_status, self.sandbox)} after a request of its OpenAPI document", Outcome.CRASHED)
+            self._ended(
+                f"{_how(self.exit_status, self.sandbox)} after a request of its OpenAPI document", Outcome.CRASHED
+            )
 
     def _answers(self) -> bool:
         """Whether, as far as is known, it still does: of one that hangs already, bad input would tell nothing."""
