@@ -100,7 +100,7 @@ def test_each_fault_is_told_with_its_weight(tmp_path: Path, how: str, code: int,
     [
         ("missing", "there is no /openapi.json: GET is answered with 404"),
         ("no-json", "/openapi.json cannot be used"),
-        ("no-paths", "/openapi.json cannot be used"),
+        ("no-paths", '/openapi.json cannot be used: paths: ["none"] is not of type "object"'),
     ],
 )
 def test_a_document_that_is_named_must_be_there_and_be_one(tmp_path: Path, how: str, said: str) -> None:

@@ -66,9 +66,12 @@ def main() -> None:
         return  # nobody needs us
     guard.end_with(sys.stdin.buffer)
     say(Ready())
-    ask(msgspec.json.decode(line, type=Task), say)
-    say(Done())
-    output.flush()
+    failed = ""
+    try:
+        ask(msgspec.json.decode(line, type=Task), say)
+    except Exception as error:  # its traceback could quote headers
+        failed = f"{type(error).__name__}: {_first_line(error)}"
+    say(Done(failed=failed))
     os._exit(0)  # nothing here needs to be put away
 
 
@@ -161,22 +164,23 @@ def _load(task: Task, say: Say) -> BaseSchema | None:
         say(Unusable(reason=f"it refers to {elsewhere}, which is not read: bundle it into one document"))
         return None
     schema.location = task.file
-    try:
-        schema.validate()
-    except Exception as error:
-        say(Found(operation="", kind="document", example=_document_fault(error)))
     return schema
 
 
-def _document_fault(error: Exception) -> str:
-    path = getattr(error, "instance_path", None)
-    return f"{'/'.join(str(step) for step in path)}: {_first_line(error)}" if path else _first_line(error)
+def _fault(schema: BaseSchema) -> str | None:
+    """What is wrong with the document as such, if something is."""
+    try:
+        schema.validate()
+    except Exception as error:
+        path = getattr(error, "instance_path", None)
+        return f"{'/'.join(str(step) for step in path)}: {_first_line(error)}" if path else _first_line(error)
+    return None
 
 
 def _choose(schema: BaseSchema, task: Task, say: Say) -> tuple[Sequence[Operation], str]:
     """The operations to ask, the load's own one first, and the base path of all."""
     operations: list[Operation] = []
-    count = 0
+    count, fault = 0, _fault(schema)
     try:
         for found in schema.get_all_operations():
             count += 1
@@ -184,9 +188,11 @@ def _choose(schema: BaseSchema, task: Task, say: Say) -> tuple[Sequence[Operatio
                 say(_invalid(found.err()))
             else:
                 operations.append(found.ok())
-    except (SchemathesisError, AttributeError, TypeError, ValueError, KeyError) as error:
-        say(Unusable(reason=f"its operations cannot be read ({_first_line(error)})"))
+    except Exception as error:
+        say(Unusable(reason=fault or f"its operations cannot be read ({_first_line(error)})"))
         return [], ""
+    if fault is not None:
+        say(Found(operation="", kind="document", example=fault))
     base = base_path(schema.declared_base_path(), (operation.path for operation in operations), task.own)
     own = [one for one in operations if is_own(task.own, one.method.upper(), base + one.path)]
     others = [one for one in operations if one.method.upper() in task.methods and one not in own]

@@ -136,12 +136,12 @@ class Checker:
                     continue
                 messages = self._read()
                 if messages is None:
-                    return _how(process.wait())
+                    return self._how_it_ended()
                 for message in messages:
                     if isinstance(message, Ready):
                         deadline = time.monotonic() + task.window_s + task.timeout_s + _SLACK_S
                     tally.add(message)
-        return None
+        return tally.failed
 
     def _read(self) -> list[Message] | None:
         """What has come whole; None: nothing more will."""
@@ -153,6 +153,14 @@ class Checker:
         if len(self._buffer) > _LINE_AT_MOST:
             return None
         return [_DECODER.decode(line) for line in lines]
+
+    def _how_it_ended(self) -> str:
+        assert self._process is not None
+        try:
+            status = self._process.wait(_SLACK_S)
+        except subprocess.TimeoutExpired:
+            return "the checker said what is no message"
+        return f"the checker ended by {f'signal {-status}' if status < 0 else f'itself, with exit status {status}'}"
 
     def close(self) -> None:
         """End the process, whatever it is at."""
@@ -170,7 +178,3 @@ class Checker:
 
 def _own(request: RequestTemplate) -> tuple[str, str]:
     return request.method, request.path
-
-
-def _how(status: int) -> str:
-    return f"the checker ended by signal {-status}" if status < 0 else f"the checker ended with exit status {status}"

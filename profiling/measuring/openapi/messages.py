@@ -63,5 +63,8 @@ class Unusable(Value, frozen=True, kw_only=True, tag=True):
 class Done(Value, frozen=True, kw_only=True, tag=True):
     """All that could be asked in time has been."""
 
+    failed: str = ""
+    """Unless something of the checker's own went wrong: what."""
+
 
 Message = Ready | Chosen | Asked | Found | Unusable | Done

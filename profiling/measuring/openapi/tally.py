@@ -26,6 +26,9 @@ class Tally:
         self._operations = self._chosen = 0
         self._unusable: str | None = None
         self.over = False
+        """Nothing more will come."""
+        self.failed: str | None = None
+        """What went wrong in the checker itself."""
 
     def add(self, message: Message) -> None:
         match message:
@@ -38,7 +41,7 @@ class Tally:
             case Unusable():
                 self._unusable, self.over = self.clean(message.reason), True
             case Done():
-                self.over = True
+                self.over, self.failed = True, self.clean(message.failed) or None
             case _:
                 pass
 
