@@ -222,13 +222,9 @@ def test_the_checker_reaches_the_service_alone_and_ends_in_time() -> None:
             [sys.executable, "-c", GUARDED, *ports],
             env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=25, check=True,
         )  # fmt: skip
-        assert json.loads(done.stdout) == [
-            "connected",
-            "PermissionError",
-            "PermissionError",
-            "out of time",
-            "out of time",
-        ]
+        reached, clocks = json.loads(done.stdout)[:3], json.loads(done.stdout)[3:]
+        assert reached == ["connected", "PermissionError", "PermissionError"]
+        assert clocks == ["only the inner one counts within it", "out of time", "out of time"]
         other.setblocking(False)
         with pytest.raises(BlockingIOError):
             other.accept()
