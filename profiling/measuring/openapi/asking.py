@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import requests
@@ -40,6 +40,8 @@ from profiling.measuring.readiness import url
 _SEED = 20
 _DOCUMENTED_AT_MOST = 3
 """So many of an operation's own examples are sent beside what is generated."""
+_SHARE_AT_LEAST_S = 0.25
+"""So long each operation has, however many there are: better some that are asked than all that are nearly asked."""
 _BODY_AT_MOST = 4 << 20
 """So much of an answer is read; a longer one is not compared with its schema."""
 _BODY_SHOWN = 120
@@ -86,7 +88,10 @@ def ask(task: Task, say: Say) -> None:
         with guard.at_most(task.window_s):
             chosen, base = _choose(schema, task, say)
             for number, operation in enumerate(chosen):
-                share = (deadline - time.monotonic()) / (len(chosen) - number)
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                share = min(left, max(_SHARE_AT_LEAST_S, left / (len(chosen) - number)))
                 _Asker(task, base, say).ask(operation, share)
     except guard.OutOfTime:
         pass
@@ -239,23 +244,27 @@ class _Asker:
                 self._say(_invalid(error, operation.label))
 
     def _send(self, case: Case) -> None:
-        sent = ""
+        sent, answer, over = "", None, False
         try:
             with guard.at_most(self._task.timeout_s):
                 kwargs = case.as_transport_kwargs(base_url=self._base_url, headers=self._task.headers)
                 sent = _sent(kwargs, self._origin)
                 self._say(Asked(operation=case.operation.label))
-                response, whole = _request(kwargs)
+                answer = _request(kwargs)
         except guard.OutOfTime:
-            self._no_answer(case, f"no answer within {self._task.timeout_s:g} s", sent)
+            over = True
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader, UnicodeError):
             return  # HTTP cannot say it
         except requests.exceptions.RequestException as error:
             self._no_answer(case, f"no whole answer ({type(error).__name__})", sent)
+        if answer is None:
+            self._no_answer(case, f"no answer within {self._task.timeout_s:g} s", sent)
         else:
-            self._judge(case, response, whole, sent)
+            self._judge(case, *answer, sent)
+        if over:
+            raise guard.OutOfTime  # the operation's own time, which stood still meanwhile
 
-    def _no_answer(self, case: Case, example: str, sent: str) -> None:
+    def _no_answer(self, case: Case, example: str, sent: str) -> NoReturn:
         self._say(Found(operation=case.operation.label, kind="no-answer", example=example, sent=sent))
         self._over = True
         raise _NoAnswer

@@ -58,11 +58,13 @@ def at_most(seconds: float) -> Iterator[None]:
     """Raises OutOfTime in what is within once `seconds` are over. Within another one, the other's clock stands still, and
     rings afterwards if its time is over by then. For the main thread."""
     began = time.monotonic()
-    before, _ = signal.getitimer(signal.ITIMER_REAL)
+    outer, _ = signal.getitimer(signal.ITIMER_REAL)
     signal.signal(signal.SIGALRM, _ring)
     signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
     try:
         yield
     finally:
-        left = before - (time.monotonic() - began) if before else 0.0
-        signal.setitimer(signal.ITIMER_REAL, max(left, 1e-3) if before else 0.0)
+        left = outer - (time.monotonic() - began)
+        signal.setitimer(signal.ITIMER_REAL, max(left, 1e-3) if outer else 0.0)
+    if outer and left <= 0:
+        raise OutOfTime  # at once: whoever begins the next thing first would stop that clock again

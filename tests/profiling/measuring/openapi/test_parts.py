@@ -207,7 +207,7 @@ for outer, inner in ((0.05, 60), (60, 0.05)):
         with guard.at_most(outer):
             with guard.at_most(inner):
                 time.sleep(0.2)
-            said.append("only the inner one counts within it")
+                said.append("the inner clock counts")
             time.sleep(30)
     except guard.OutOfTime:
         said.append("out of time")
@@ -224,7 +224,7 @@ def test_the_checker_reaches_the_service_alone_and_ends_in_time() -> None:
         )  # fmt: skip
         reached, clocks = json.loads(done.stdout)[:3], json.loads(done.stdout)[3:]
         assert reached == ["connected", "PermissionError", "PermissionError"]
-        assert clocks == ["only the inner one counts within it", "out of time", "out of time"]
+        assert clocks == ["the inner clock counts", "out of time", "out of time"]
         other.setblocking(False)
         with pytest.raises(BlockingIOError):
             other.accept()
