@@ -2,8 +2,7 @@
 
 DOCUMENTED says how it keeps it: `keeps`; `breaks` the schema of an item; `fails` with 500 at the document's own example;
 `undocumented` status; `slow`: never answers for an item; `stuck`: answers nothing any more once it was asked for an item;
-`dies` or is a `hog` of memory then; `no-json` or `no-paths`: the document is none; `missing`: there is none;
-`elsewhere`: it names another host, `beyond`: it refers to a file there.
+`dies` or is a `hog` of memory then; `no-json` or `no-paths`: the document is none; `missing`: there is none.
 """
 
 import os
@@ -46,10 +45,6 @@ DOCUMENT = {
         "/orders": {"post": {"requestBody": taking(ITEM, {"price": 1}), "responses": answers(ITEM)}},
     },
 }
-if HOW == "elsewhere":
-    DOCUMENT["servers"] = [{"url": "http://192.0.2.1:9/api"}]
-if HOW == "beyond":
-    DOCUMENT["paths"]["/chat"]["post"]["responses"] = answers({"$ref": "file:///etc/hostname"})
 if HOW == "no-paths":
     DOCUMENT["paths"] = ["none"]
 
