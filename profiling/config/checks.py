@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 
-from profiling.config.tables import ConfigFile, PlanTable, TargetTable
+from profiling.config.tables import ConfigFile, PlanTable, RequestTable, TargetTable
 from profiling.manifests.catalogue import Plan
 from profiling.manifests.node import MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES
 from profiling.units import parse_bytes
 
 _IMAGE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:/@-]{0,254}")
 _PLACE = re.compile(r"\{(?P<service>[^{}.]+)\.(?:url|host|port)\}")
+_METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 _NAME = re.compile(r"\w[\w .+=,-]{0,79}")
 
 
@@ -35,6 +36,7 @@ def check(file: ConfigFile) -> None:
             raise ValueError(f"services: {name!r} has a dot, which {{NAME.url}} could not be read with")
         if table.name is not None:
             raise ValueError(f"services.{name}.name: a service has the name of its table")
+    _openapi(file.request)
     plans(file)
     for name, variant in file.variants.items():
         check_name("variants", name)
@@ -77,6 +79,15 @@ def _check_places(key: str, table: TargetTable, file: ConfigFile) -> None:
                     near = difflib.get_close_matches(match["service"], file.services, 1)
                     hint = f"; did you mean {near[0]!r}?" if near else ""
                     raise ValueError(f"{place}: {match[0]}: there is no service {match['service']!r}{hint}")
+
+
+def _openapi(request: RequestTable) -> None:
+    place = request.openapi
+    if place is not None and not re.fullmatch(r"/[!-~]*|[^/\0][^\0]*|", place):
+        raise ValueError(f"request.openapi is {place!r}; write a path on the service without blanks, or a file's name")
+    for method in request.openapi_methods:
+        if method not in _METHODS:
+            raise ValueError(f"request.openapi_methods holds {method!r}; it may hold {', '.join(_METHODS)}")
 
 
 def plans(file: ConfigFile) -> tuple[Plan, ...]:

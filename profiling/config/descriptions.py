@@ -54,6 +54,9 @@ DESCRIPTIONS: dict[type[msgspec.Struct], dict[str, str]] = {
     },
     RequestTable: {
         "service": "Of several services, the one that takes the load. Default: the first.",
+        "openapi": "Where the OpenAPI document is: a path on the service that begins with /, or a file relative to this one;"
+        " empty: none is asked for. Default: /openapi.json, if there is one.",
+        "openapi_methods": "Operations of these methods are asked by `verify`, and the one that the load asks.",
         "locustfile": "Locust users of your own, relative to this file, instead of this table.",
         "method": "The HTTP method, in capitals.",
         "path": "The path, with {session} and {query} filled in.",

@@ -13,7 +13,7 @@ from profiling.config.checks import check, check_what_runs, plans, tables
 from profiling.config.tables import ByteSize, ConfigFile, RequestTable, TargetTable
 from profiling.manifests import catalogue, detect
 from profiling.manifests.service import ManifestService
-from profiling.values import Budget, Build, Image, Limits, Service, Target, Variant
+from profiling.values import ApiDocument, Budget, Build, Image, Limits, Service, Target, Variant
 
 Number = TypeVar("Number", int, float)
 DEFAULT_READY = "/health"
@@ -59,6 +59,7 @@ def meaning(file: ConfigFile, base: Path) -> Config:
             name=name,
             services=tuple(services),
             request=_request(file.request, base),
+            openapi=_openapi(base, file.request),
             locustfile=_locustfile(base, file.request.locustfile),
             reads=tuple(dict.fromkeys(service.directory for service in services)),
         ),
@@ -179,6 +180,21 @@ def _image(key: str, target: TargetTable, base: Path, name: str, manifest: Manif
     build = Build(context=str(directory.resolve()), dockerfile=str(dockerfile), args=target.build_args)
     tag = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "service"
     return Image(name=f"oomproof/{tag}", build=build, command=command)
+
+
+def _openapi(base: Path, request: RequestTable) -> ApiDocument | None:
+    """Where the service's OpenAPI document is. A text that begins with a slash is a path on the service."""
+    place, methods = request.openapi, request.openapi_methods
+    if place is None:
+        return ApiDocument(methods=methods)
+    if not place:
+        return None
+    if place.startswith("/"):
+        return ApiDocument(place=place, named=True, methods=methods)
+    path = (base / place).resolve()
+    if not path.is_file():
+        raise ValueError(f"request.openapi: there is no file {path}")
+    return ApiDocument(place=str(path), local=True, named=True, methods=methods)
 
 
 def _locustfile(base: Path, name: str | None) -> str | None:

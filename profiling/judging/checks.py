@@ -13,6 +13,7 @@ import numpy as np
 
 from loadtests.plan import RequestTemplate
 from loadtests.requestlog import RequestOutcome
+from profiling.judging.conformance import openapi_check
 from profiling.judging.growth import FIRST_REQUESTS, MIN_ANSWERS, MIN_LOAD_S
 from profiling.judging.report import AnalysedRun
 from profiling.judging.verdict import run_status, tightest
@@ -178,16 +179,14 @@ def _good(run: AnalysedRun) -> int:
     return run.summary.requests - run.summary.failures
 
 
+def _openapi(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
+    return openapi_check(run) if run.summary.ready else _skipped("openapi", _CANNOT_SAY)
+
+
 def _bad_input(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
     probes = run.result.probes
     if not probes:
-        probed = can_be_probed(run.result.target.request)
-        why = (
-            (_ENDED if run.summary.ready else _CANNOT_SAY)
-            if probed
-            else "only POST requests with a JSON body are probed"
-        )
-        return _skipped("bad-input", why)
+        return _skipped("bad-input", _why_no_probes(run))
     if not _good(run):
         return _skipped("bad-input", "cannot be said: good requests were not answered as expected either")
     total = len(probes)
@@ -221,6 +220,17 @@ def _bad_input(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
 
 _ACCEPTED_HINT = "what is taken today cannot be refused tomorrow; check the body before using it"
 _OPTIONAL_HINT = "leave a field that may be missing out of request.json; else check the body before using it"
+
+
+def _why_no_probes(run: AnalysedRun) -> str:
+    if not can_be_probed(run.result.target.request):
+        return "only POST requests with a JSON body are probed"
+    if not run.summary.ready:
+        return _CANNOT_SAY
+    hung = run.result.openapi is not None and not run.result.openapi.ready_after
+    return "cannot be said: it was not ready any more" if hung else _ENDED
+
+
 _BAD_INPUT_HINT = "answer with 400 and a reason: anybody can send this, and each 5xx wakes somebody up"
 
 
@@ -380,6 +390,7 @@ _POINTS: tuple[Point, ...] = (
     _port,
     _ready,
     _contract,
+    _openapi,
     _bad_input,
     _oom,
     _alive,
@@ -392,7 +403,7 @@ _POINTS: tuple[Point, ...] = (
 )
 
 
-_OF_THE_WHOLE: tuple[Point, ...] = (_contract, _bad_input, _timeouts, _p95)
+_OF_THE_WHOLE: tuple[Point, ...] = (_contract, _openapi, _bad_input, _timeouts, _p95)
 """What the load alone shows."""
 
 

@@ -16,12 +16,13 @@ from profiling.errors import InterruptedRunError, LoadFailedError, OomproofError
 from profiling.measuring import environment, page_cache, samples, store
 from profiling.measuring.events import Note, Observer, PhaseStarted, RunFinished, RunStarted, Tick
 from profiling.measuring.interrupts import uninterrupted
+from profiling.measuring.openapi.checker import Checker
 from profiling.measuring.probing import can_be_probed, probe
 from profiling.measuring.readiness import LOOPBACK, listens_everywhere, url
 from profiling.measuring.sandboxes.base import Sandbox
 from profiling.measuring.system import ServiceAtWork, System
 from profiling.measuring.watch import Watch
-from profiling.values import Limits, Outcome, PageCache, Phase, Probe, RunResult, Target, Value
+from profiling.values import ApiConformance, Limits, Outcome, PageCache, Phase, Probe, RunResult, Target, Value
 
 _POLL_S = 0.05
 _TICK_S = 0.25
@@ -54,7 +55,7 @@ class RunPlan(Value, frozen=True, kw_only=True):
     """File name of the memray capture that the command writes into the run's directory, for the record."""
     capture_cost_bytes: int | None = None
     probe: bool = False
-    """Send requests that should be refused, after the load."""
+    """After the load, ask by the service's OpenAPI document, and send requests that should be refused."""
 
 
 def measure(plan: RunPlan, sandbox: Sandbox, directory: Path, observer: Observer) -> RunResult:
@@ -98,6 +99,7 @@ class _Run:
         self.started_at = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         self.ready_ns: int | None = None
         self.probes: tuple[Probe, ...] = ()
+        self.openapi: ApiConformance | None = None
         self.load_summary: LoadSummary | None = None
         self.sampler_cpu_s: float | None = None
         self._phase = ""
@@ -134,9 +136,16 @@ class _Run:
             if ready:
                 with self._in_phase("load"):
                     self._load(load)
+                # Loaded while nothing is asked and nothing is timed: beside the load it would take its processor away.
+                checker = Checker.start() if plan.probe and plan.target.openapi else None
+                if checker is not None:
+                    cleanup.callback(checker.close)
                 with self._in_phase("settle"):
                     self._settle()
-                if plan.probe and self.system.ended() is None and can_be_probed(plan.target.request):
+                if checker is not None and self.system.ended() is None:
+                    with self._in_phase("openapi"):
+                        self._check_openapi(checker)
+                if plan.probe and self._answers() and can_be_probed(plan.target.request):
                     with self._in_phase("probe"):
                         self._probe()
             with self._in_phase("stop"):
@@ -218,6 +227,21 @@ class _Run:
             self.system.look()
             self._has_ended("after the load")
             time.sleep(_POLL_S)
+
+    def _check_openapi(self, checker: Checker) -> None:
+        def alive() -> bool:
+            self._tick()
+            self.system.look()
+            return self.system.ended() is None
+
+        self.openapi = checker.check(self.plan.target, self.sandbox.host, self.system.front.port, alive=alive)
+        checker.close()
+        self.system.look()
+        self._has_ended("after a request of its OpenAPI document")
+
+    def _answers(self) -> bool:
+        """Whether, as far as is known, it still does: of one that hangs already, bad input would tell nothing."""
+        return self.system.ended() is None and (self.openapi is None or self.openapi.ready_after)
 
     def _probe(self) -> None:
         target = self.plan.target
@@ -337,6 +361,7 @@ class _Run:
             clean_end=system.clean_end,
             listening_ns=system.front.listening_ns,
             probes=self.probes,
+            openapi=self.openapi,
             page_cache=self.page_cache,
             sampler_hz=plan.sampler_hz,
             sampler_cpu_s=self.sampler_cpu_s,
