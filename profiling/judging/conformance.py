@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from profiling.judging.report import AnalysedRun
-from profiling.values import ApiConformance, ApiDocument, ApiProblem, Check
+from profiling.values import ApiConformance, ApiDocument, ApiProblem, Check, Outcome
 
 ID = "openapi"
 INSTALL_HINT = "pip install oomproof[openapi]"
@@ -35,7 +35,8 @@ def openapi_check(run: AnalysedRun) -> Check:
     if document is None:
         return _skipped('switched off by openapi = "" in [request]')
     if found is None:
-        return _skipped("cannot be said: it had ended before it could be asked")
+        ended = run.result.outcome is not Outcome.COMPLETED
+        return _skipped("cannot be said: it had ended before it could be asked" if ended else "it was not asked")
     return _checked(document, found) if found.state in ("checked", "broken-off") else _unchecked(document, found)
 
 

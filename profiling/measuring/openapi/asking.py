@@ -63,11 +63,14 @@ def main() -> None:
 
     guard.limit_memory()
     _warm_up()
+    try:
+        say(Ready())
+    except BrokenPipeError:
+        os._exit(1)
     line = sys.stdin.buffer.readline()
     if not line:
         return  # nobody needs us
     guard.end_with(sys.stdin.buffer)
-    say(Ready())
     failed = ""
     try:
         ask(msgspec.json.decode(line, type=Task), say)

@@ -120,11 +120,8 @@ class Checker:
     def _listen(self, task: Task, tally: Tally, alive: Callable[[], bool]) -> str | None:
         """Give it the task and add up what it says. Answers with why it did not come to its end, if it did not."""
         process = self._process
-        assert process is not None and process.stdin is not None and process.stdout is not None
+        assert process is not None and process.stdout is not None
         deadline = time.monotonic() + _START_S
-        with contextlib.suppress(BrokenPipeError):  # it has died: the loop below finds out
-            process.stdin.write(msgspec.json.encode(task) + b"\n")
-            process.stdin.flush()
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             while not tally.over:
@@ -139,9 +136,16 @@ class Checker:
                     return self._how_it_ended()
                 for message in messages:
                     if isinstance(message, Ready):
+                        self._tell(task)
                         deadline = time.monotonic() + task.window_s + task.timeout_s + _SLACK_S
                     tally.add(message)
         return tally.failed
+
+    def _tell(self, task: Task) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has died: whoever listens finds out
+            self._process.stdin.write(msgspec.json.encode(task) + b"\n")
+            self._process.stdin.flush()
 
     def _read(self) -> list[Message] | None:
         """What has come whole; None: nothing more will."""

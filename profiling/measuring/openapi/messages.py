@@ -28,7 +28,7 @@ class Task(Value, frozen=True, kw_only=True):
 
 
 class Ready(Value, frozen=True, kw_only=True, tag=True):
-    """Everything is loaded."""
+    """Everything is loaded: it waits for its task."""
 
 
 class Chosen(Value, frozen=True, kw_only=True, tag=True):

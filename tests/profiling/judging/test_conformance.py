@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from profiling.judging.checks import check
 from profiling.judging.conformance import openapi_check
-from profiling.values import ApiConformance, ApiDocument, ApiProblem, Budget, Check
+from profiling.values import ApiConformance, ApiDocument, ApiProblem, Budget, Check, Outcome
 from tests.profiling.judging import build
 
 USUAL = ApiDocument()
@@ -112,9 +112,11 @@ def test_a_pass_tells_what_it_rests_on() -> None:
     )
 
 
-def test_switched_off_and_ended_before() -> None:
+def test_switched_off_not_asked_and_ended_before() -> None:
     assert (judged(None).status, "switched off" in judged(None).message) == ("skipped", True)
-    assert (judged().status, "it had ended" in judged().message) == ("skipped", True)
+    assert (judged().status, judged().message) == ("skipped", "it was not asked")  # a run of an earlier version
+    crashed = openapi_check(build.judged(build.result(outcome=Outcome.CRASHED)))
+    assert (crashed.status, "it had ended" in crashed.message) == ("skipped", True)
 
 
 def test_bad_input_is_not_sent_to_a_service_that_hangs_already() -> None:
