@@ -163,6 +163,7 @@ def _packages() -> list[Check]:
     for module, what, mend in (
         ("memray", "memray passes", "pip install memray"),
         ("locust", "load", "pip install locust"),
+        ("schemathesis", "check of OpenAPI documents", "pip install 'oomproof[openapi]'"),
         ("torch", "reference backend", "make setup, or pip install 'oomproof[backend]'"),
     ):
         if importlib.util.find_spec(module) is None:

@@ -31,9 +31,9 @@ def verify(
 ) -> None:
     """Run the service once under its limits and say whether it can be deployed so.
 
-    It must start in time and in the memory there is, listen on PORT, become ready, answer the load as agreed, refuse bad
-    input, stay alive, keep headroom, stay flat, and end on SIGTERM. Instead of a config file, a command can stand behind
-    --: verify --memory 512MiB -- gunicorn app:app --bind {host}:{port}
+    It must start in time and in the memory there is, listen on PORT, become ready, answer the load as agreed, keep its
+    OpenAPI document if it has one, refuse bad input, stay alive, keep headroom, stay flat, and end on SIGTERM. Instead of
+    a config file, a command can stand behind --: verify --memory 512MiB -- gunicorn app:app --bind {host}:{port}
 
     VARIANT is one of the config file's variants; the service as it is where none is named.
 

@@ -82,12 +82,27 @@ class Service(Value, frozen=True, kw_only=True):
     startup_timeout_s: float = 60.0
 
 
+class ApiDocument(Value, frozen=True, kw_only=True):
+    """Where a service's OpenAPI document is, and what may be sent in its name."""
+
+    place: str = "/openapi.json"
+    """A path on the service, or the absolute path of a local file."""
+    local: bool = False
+    """It is a local file."""
+    named: bool = False
+    """Somebody said that it is there: then its absence is a failure, and else nothing to speak of."""
+    methods: tuple[str, ...] = ("GET", "HEAD")
+    """Operations of these methods are asked, and the operation that the load asks: any other may change something."""
+
+
 class Target(Value, frozen=True, kw_only=True):
     """What is measured: the services of one system, and the request that the load sends."""
 
     name: str
     services: tuple[Service, ...]
     request: RequestTemplate
+    openapi: ApiDocument | None = ApiDocument()
+    """None: nobody asks for one."""
     locustfile: str | None = None
     prepare: tuple[str, ...] = ()
     """A command that is run once before anything is measured; quick when there is nothing to do."""
@@ -127,7 +142,7 @@ class Budget(Value, frozen=True, kw_only=True):
 
 
 class Phase(Value, frozen=True, kw_only=True):
-    """A stretch of a run: `drop-caches`, `start`, `load`, `settle`, `probe`, `stop`."""
+    """A stretch of a run: `drop-caches`, `start`, `load`, `settle`, `openapi`, `probe`, `stop`."""
 
     name: str
     start_ns: int
@@ -164,6 +179,45 @@ class Probe(Value, frozen=True, kw_only=True):
     elapsed_ms: float
     problem: str = ""
     """Why there was no answer."""
+    ready_after: bool = True
+    """Whether it answered its `ready` path afterwards."""
+
+
+class ApiProblem(Value, frozen=True, kw_only=True):
+    """One way in which one operation does not keep its OpenAPI document."""
+
+    operation: str
+    """`GET /items/{item_id}`; empty: the document as a whole."""
+    kind: str
+    """`server-error`, `schema`, `status`, `content-type`, `no-answer`, or `document`: that part of it cannot be used."""
+    count: int
+    """Answers with this fault; 0 where it is the document's."""
+    status: int | None
+    """HTTP status of the example; None: no answer."""
+    example: str
+    """What was wrong with the first one, in a line, without anything that looks like a secret."""
+    sent: str = ""
+    """The request that was answered so, likewise."""
+
+
+class ApiConformance(Value, frozen=True, kw_only=True):
+    """Whether the service keeps its OpenAPI document, by valid requests that were sent after the load."""
+
+    place: str
+    """The path on the service or the file's name."""
+    state: str
+    """`checked`; `absent`: there is none; `unusable`: it is none, or cannot be read; `not-installed`: schemathesis is
+    missing; `broken-off`: the checker itself failed."""
+    reason: str = ""
+    """Why it is not `checked`."""
+    operations: int = 0
+    """How many the document has."""
+    chosen: int = 0
+    """How many of them may be asked."""
+    asked: int = 0
+    """How many were asked within the time there is."""
+    requests: int = 0
+    problems: tuple[ApiProblem, ...] = ()
     ready_after: bool = True
     """Whether it answered its `ready` path afterwards."""
 
@@ -209,6 +263,8 @@ class RunResult(Value, frozen=True, kw_only=True):
     """When its port first took a connection, before or with the first successful `ready`."""
     probes: tuple[Probe, ...] = ()
     """Bad requests, sent after the load where they were asked for."""
+    openapi: ApiConformance | None = None
+    """None: nobody asked, or it could not be asked any more."""
     page_cache: PageCache = PageCache.UNKNOWN
     sampler_hz: float = 100.0
     sampler_cpu_s: float | None = None

@@ -12,6 +12,7 @@ PHASES = {
     "start": "starting",
     "load": "under load",
     "settle": "settling",
+    "openapi": "asking by its OpenAPI document",
     "probe": "sending bad input",
     "stop": "stopping",
     "flame graphs": "drawing flame graphs",

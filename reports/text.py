@@ -24,6 +24,7 @@ from reports.words import (
     HELD_AT,
     OUTCOMES,
     UNSURE,
+    api_problems,
     by_weight,
     findings_beside_checks,
     is_candidate,
@@ -45,6 +46,7 @@ _STYLES = {GOOD: "green", BAD: "bold red", UNSURE: "yellow"}
 _LABEL_WIDTH = 15
 _MIN_COLUMN = 19
 _HELD_SHOWN = 3
+_PROBLEMS_SHOWN = 5
 # What names and messages may not tell a terminal; colours are ours.
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _HARMFUL = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x09\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
@@ -67,6 +69,7 @@ def render_text(report: Report, width: int = PIPE_WIDTH, colour: bool = False) -
     )
     _verdict(console, report)
     _checks(console, report)
+    _api_problems(console, report)
     _runs(console, report)
     _findings(console, report)
     _held(console, report)
@@ -106,6 +109,24 @@ def _checks(console: Console, report: Report) -> None:
         _wrapped(console, name.append(check.message, style="not bold"), f"  {sign.symbol} ", style=style)
         if check.hint and check.status != "pass":
             _wrapped(console, Text(check.hint), "    → ", style="dim")
+    console.print()
+
+
+def _api_problems(console: Console, report: Report) -> None:
+    problems = api_problems(report)
+    if not problems:
+        return
+    console.print(Text("Against its OpenAPI document", style="bold"))
+    for sign, problem in problems[:_PROBLEMS_SHOWN]:
+        name = Text(f"{shorten(problem.operation, 60) or 'the document'}: ", style="bold")
+        times = f" ({problem.count:,} times)" if problem.count > 1 else ""
+        text = name.append(f"{problem.example}{times}", style="not bold")
+        _wrapped(console, text, f"  {sign.symbol} ", style=_STYLES[sign.tone])
+        if problem.sent:
+            _wrapped(console, Text(shorten(problem.sent, 160)), "    sent ", style="dim")
+    rest = len(problems) - _PROBLEMS_SHOWN
+    if rest > 0:
+        console.print(Text(f"    and {rest} more in the report", style="dim"))
     console.print()
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from urllib.parse import quote
 
+from profiling.judging import conformance
 from profiling.judging.findings import STUCK_AT_LIMIT
 from profiling.judging.report import AnalysedRun, Report
 from profiling.units import format_bytes
-from profiling.values import Claim, Finding, Frame, HeldMemory, Outcome, Profile, Summary, Verdict
+from profiling.values import ApiProblem, Claim, Finding, Frame, HeldMemory, Outcome, Profile, Summary, Verdict
 
 REPORT_NAME = "report.html"
 GOOD, BAD, UNSURE = "good", "bad", "unsure"
@@ -52,6 +53,7 @@ CHECK_NAMES = {
     "port": "listens on PORT",
     "ready": "gets ready",
     "contract": "answers as agreed",
+    "openapi": "keeps its OpenAPI document",
     "bad-input": "refuses bad input",
     "oom": "is not OOM-killed",
     "alive": "stays alive",
@@ -63,6 +65,15 @@ CHECK_NAMES = {
     "end": "ends on SIGTERM",
 }
 """The points of the checklist in a few words."""
+PROBLEMS = {
+    "server-error": "server error",
+    "schema": "answer breaks its schema",
+    "status": "undocumented status",
+    "content-type": "undocumented content type",
+    "no-answer": "no answer",
+    "document": "fault in the document",
+}
+"""The kinds of `ApiProblem`."""
 HELD_AT = {"kill": "the kill", "peak": "its peak"}
 """When the memory in `Profile.held` was alive."""
 _CLAIMS: dict[Claim, str] = {
@@ -119,6 +130,19 @@ def findings_beside_checks(report: Report) -> list[tuple[str, Finding]]:
         for run in report.runs
         for finding in run.summary.findings
         if finding.message not in told
+    ]
+
+
+def api_problems(report: Report) -> list[tuple[Sign, ApiProblem]]:
+    """What `verify` found against the OpenAPI document, worst first, each with the sign of what it means."""
+    if not report.checks or not report.runs:
+        return []
+    document, found = report.runs[0].result.target.openapi, report.runs[0].result.openapi
+    if document is None or found is None:
+        return []
+    return [
+        (CHECKS[conformance.problem_status(problem, document, found)], problem)
+        for problem in conformance.by_weight(found)
     ]
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
-from profiling.config.tables import ConfigFile, PlanTable, TargetTable
+from profiling.config.tables import ConfigFile, PlanTable, RequestTable, TargetTable
 from profiling.manifests.catalogue import Plan
 from profiling.manifests.node import MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES
 from profiling.units import parse_bytes
 
 _IMAGE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._:/@-]{0,254}")
+_METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 _NAME = re.compile(r"\w[\w .+=,-]{0,79}")
 
 
@@ -28,6 +29,7 @@ def check(file: ConfigFile) -> None:
         raise ValueError(f"target.cpus is {target.cpus!r}; it must be between {MIN_CPUS:g} and {MAX_CPUS:g}")
     if target.ready is not None and not re.fullmatch(r"/[!-~]*", target.ready):
         raise ValueError(f"target.ready is {target.ready!r}; it must be a path that begins with / and has no blanks")
+    _openapi(file.request)
     plans(file)
     environments = {"target.env": target.env}
     for name, variant in file.variants.items():
@@ -37,6 +39,15 @@ def check(file: ConfigFile) -> None:
         for key, value in env.items():
             if not key or "=" in key or "\0" in key + value:
                 raise ValueError(f"{place}: {key!r} = {value!r} cannot be an environment variable")
+
+
+def _openapi(request: RequestTable) -> None:
+    place = request.openapi
+    if place is not None and not re.fullmatch(r"/[!-~]*|[^/\0][^\0]*|", place):
+        raise ValueError(f"request.openapi is {place!r}; write a path on the service without blanks, or a file's name")
+    for method in request.openapi_methods:
+        if method not in _METHODS:
+            raise ValueError(f"request.openapi_methods holds {method!r}; it may hold {', '.join(_METHODS)}")
 
 
 def plans(file: ConfigFile) -> tuple[Plan, ...]:

@@ -10,10 +10,10 @@ import msgspec
 
 from loadtests.plan import RequestTemplate, read_queries
 from profiling.config.checks import check, check_what_runs, plans
-from profiling.config.tables import ByteSize, ConfigFile, TargetTable
+from profiling.config.tables import ByteSize, ConfigFile, RequestTable, TargetTable
 from profiling.manifests import catalogue, detect
 from profiling.manifests.service import ManifestService
-from profiling.values import Budget, Build, Image, Service, Target, Variant
+from profiling.values import ApiDocument, Budget, Build, Image, Service, Target, Variant
 
 Number = TypeVar("Number", int, float)
 DEFAULT_READY = "/health"
@@ -69,6 +69,7 @@ def meaning(file: ConfigFile, base: Path) -> Config:
             name=name,
             services=(service,),
             request=template,
+            openapi=_openapi(base, request),
             locustfile=_locustfile(base, request.locustfile),
             reads=(str(directory),),
         ),
@@ -136,6 +137,21 @@ def _image(target: TargetTable, base: Path, name: str, manifest: ManifestService
     build = Build(context=str(directory.resolve()), dockerfile=str(dockerfile), args=target.build_args)
     tag = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "service"
     return Image(name=f"oomproof/{tag}", build=build, command=command)
+
+
+def _openapi(base: Path, request: RequestTable) -> ApiDocument | None:
+    """Where the service's OpenAPI document is. A text that begins with a slash is a path on the service."""
+    place, methods = request.openapi, request.openapi_methods
+    if place is None:
+        return ApiDocument(methods=methods)
+    if not place:
+        return None
+    if place.startswith("/"):
+        return ApiDocument(place=place, named=True, methods=methods)
+    path = (base / place).resolve()
+    if not path.is_file():
+        raise ValueError(f"request.openapi: there is no file {path}")
+    return ApiDocument(place=str(path), local=True, named=True, methods=methods)
 
 
 def _locustfile(base: Path, name: str | None) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from profiling.units import parse_bytes, parse_fraction, parse_seconds
+from profiling.values import ApiDocument
 
 
 class ByteSize(int):
@@ -58,6 +59,8 @@ class RequestTable(_Table, kw_only=True, frozen=True):
     json: Any = msgspec.UNSET
     headers: dict[str, str] = {}
     queries: str | None = None
+    openapi: str | None = None
+    openapi_methods: tuple[str, ...] = ApiDocument().methods
     expect: ExpectTable = ExpectTable()
 
 

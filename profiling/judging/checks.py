@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from loadtests.requestlog import RequestOutcome
+from profiling.judging.conformance import openapi_check
 from profiling.judging.growth import MIN_ANSWERS, MIN_LOAD_S
 from profiling.judging.report import AnalysedRun
 from profiling.judging.verdict import run_status
+from profiling.measuring.probing import can_be_probed
 from profiling.measuring.store import StoredRun
 from profiling.units import KIB, format_bytes, format_ms, format_percent, format_seconds
 from profiling.values import Budget, Check, Claim, Finding, Outcome, Verdict
@@ -134,11 +136,14 @@ def _contract(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
     return Check(id="contract", status="pass", measured=measured, limit="0 wrong", message=message)
 
 
+def _openapi(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
+    return openapi_check(run) if run.summary.ready else _skipped("openapi", _CANNOT_SAY)
+
+
 def _bad_input(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
     probes = run.result.probes
     if not probes:
-        why = _CANNOT_SAY if not run.summary.ready else "only POST requests with a JSON body are probed"
-        return _skipped("bad-input", why)
+        return _skipped("bad-input", _why_no_probes(run))
     total = len(probes)
     dead = next((probe for probe in probes if not probe.ready_after), None)
     if dead is not None:
@@ -166,6 +171,15 @@ def _bad_input(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
         limit="4xx",
         message=f"all {total} bad requests were refused",
     )
+
+
+def _why_no_probes(run: AnalysedRun) -> str:
+    if not run.summary.ready:
+        return _CANNOT_SAY
+    if not can_be_probed(run.result.target.request):
+        return "only POST requests with a JSON body are probed"
+    hung = run.result.openapi is not None and not run.result.openapi.ready_after
+    return f"cannot be said: it {'was not ready any more' if hung else 'had ended'} before it could be asked"
 
 
 _BAD_INPUT_HINT = "answer with 400 and a reason: anybody can send this, and each 5xx wakes somebody up"
@@ -313,6 +327,7 @@ _POINTS: tuple[Point, ...] = (
     _port,
     _ready,
     _contract,
+    _openapi,
     _bad_input,
     _oom,
     _alive,

@@ -23,7 +23,7 @@ class RunStarted(Value, frozen=True, kw_only=True):
 
 
 class PhaseStarted(Value, frozen=True, kw_only=True):
-    """`drop-caches`, `start`, `load`, `settle`, `stop`; beside runs: `prepare`, `flame graphs`, `report`."""
+    """`drop-caches`, `start`, `load`, `settle`, `openapi`, `probe`, `stop`; beside runs: `prepare`, `flame graphs`, `report`."""
 
     run: str
     phase: str

@@ -15,6 +15,7 @@ from profiling.errors import InterruptedRunError, LoadFailedError, OomproofError
 from profiling.measuring import environment, page_cache, samples, store
 from profiling.measuring.events import Note, Observer, PhaseStarted, RunFinished, RunStarted, Tick
 from profiling.measuring.interrupts import uninterrupted
+from profiling.measuring.openapi.checker import Checker
 from profiling.measuring.probing import can_be_probed, probe
 from profiling.measuring.readiness import (
     LOOPBACK,
@@ -27,7 +28,7 @@ from profiling.measuring.readiness import (
 )
 from profiling.measuring.sandboxes.base import Counters, Launch, Running, Sampling, Sandbox
 from profiling.measuring.watch import Watch
-from profiling.values import Limits, Outcome, PageCache, Phase, Probe, RunResult, Target, Value
+from profiling.values import ApiConformance, Limits, Outcome, PageCache, Phase, Probe, RunResult, Target, Value
 
 _POLL_S = 0.05
 _TICK_S = 0.25
@@ -60,7 +61,7 @@ class RunPlan(Value, frozen=True, kw_only=True):
     """File name of the memray capture that the command writes into the run's directory, for the record."""
     capture_cost_bytes: int | None = None
     probe: bool = False
-    """Send requests that should be refused, after the load."""
+    """After the load, ask by the service's OpenAPI document, and send requests that should be refused."""
 
 
 def measure(plan: RunPlan, sandbox: Sandbox, directory: Path, observer: Observer) -> RunResult:
@@ -104,6 +105,7 @@ class _Run:
         self.ready_ns: int | None = None
         self.listening_ns: int | None = None
         self.probes: tuple[Probe, ...] = ()
+        self.openapi: ApiConformance | None = None
         self.exit_status: int | None = None
         self.clean_end: bool | None = None
         self.counters = Counters(oom_kills=0, peak_charged_bytes=None)
@@ -144,9 +146,16 @@ class _Run:
             if ready:
                 with self._in_phase("load"):
                     self._load(service, load)
+                # Loaded while nothing is asked and nothing is timed: beside the load it would take its processor away.
+                checker = Checker.start() if plan.probe and plan.target.openapi else None
+                if checker is not None:
+                    cleanup.callback(checker.close)
                 with self._in_phase("settle"):
                     self._settle(service)
-                if plan.probe and self.exit_status is None and can_be_probed(plan.target.request):
+                if checker is not None and self.exit_status is None:
+                    with self._in_phase("openapi"):
+                        self._check_openapi(service, port, checker)
+                if plan.probe and self._answers() and can_be_probed(plan.target.request):
                     with self._in_phase("probe"):
                         self._probe(service, port)
             with self._in_phase("stop"):
@@ -229,6 +238,23 @@ class _Run:
             if self.exit_status is not None:
                 self._ended(f"{_how(self.exit_status, self.sandbox)} after the load", Outcome.CRASHED)
             time.sleep(_POLL_S)
+
+    def _check_openapi(self, service: Running, port: int, checker: Checker) -> None:
+        def alive() -> bool:
+            self._tick()
+            self.exit_status = service.exit_status()
+            return self.exit_status is None
+
+        self.openapi = checker.check(self.plan.target, self.sandbox.host, port, alive=alive)
+        checker.close()
+        if not alive() and self.exit_status is not None:
+            self._ended(
+                f"{_how(self.exit_status, self.sandbox)} after a request of its OpenAPI document", Outcome.CRASHED
+            )
+
+    def _answers(self) -> bool:
+        """Whether, as far as is known, it still does: of one that hangs already, bad input would tell nothing."""
+        return self.exit_status is None and (self.openapi is None or self.openapi.ready_after)
 
     def _probe(self, service: Running, port: int) -> None:
         target = self.plan.target
@@ -356,6 +382,7 @@ class _Run:
             clean_end=self.clean_end,
             listening_ns=self.listening_ns,
             probes=self.probes,
+            openapi=self.openapi,
             page_cache=self.page_cache,
             sampler_hz=plan.sampler_hz,
             sampler_cpu_s=self.sampler_cpu_s,

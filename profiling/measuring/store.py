@@ -84,10 +84,13 @@ def _without_secrets(result: RunResult) -> RunResult:
     target = result.target
     request = msgspec.structs.replace(target.request, headers=redacted(target.request.headers))
     services = tuple(_service_without_secrets(service) for service in target.services)
+    openapi = target.openapi and msgspec.structs.replace(
+        target.openapi, place=redacted_words([target.openapi.place])[0]
+    )
     return msgspec.structs.replace(
         result,
         argv=redacted_words(result.argv),
-        target=msgspec.structs.replace(target, request=request, services=services),
+        target=msgspec.structs.replace(target, request=request, openapi=openapi, services=services),
     )
 
 

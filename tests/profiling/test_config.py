@@ -6,7 +6,7 @@ import pytest
 from profiling import config
 from profiling.errors import ConfigError, ExitCode
 from profiling.units import MIB
-from profiling.values import Budget, Target
+from profiling.values import ApiDocument, Budget, Target
 
 TARGET = '[target]\ncommand = ["gunicorn", "app:app", "--bind", "{host}:{port}"]\n'
 
@@ -37,6 +37,25 @@ def test_a_command_is_enough_and_the_rest_has_defaults(tmp_path: Path) -> None:
     assert said.variants == ()
     assert not said.oom_group
     assert (said.memory_bytes, said.cpus, said.users, said.duration_s, said.rate) == (None, None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ApiDocument()),
+        ('openapi = ""', None),
+        ('openapi = "/v1/openapi.json"', ApiDocument(place="/v1/openapi.json", named=True)),
+        ('openapi_methods = ["GET", "POST"]', ApiDocument(methods=("GET", "POST"))),
+    ],
+)
+def test_where_the_openapi_document_is(tmp_path: Path, text: str, expected: ApiDocument | None) -> None:
+    assert read(tmp_path, f"{TARGET}[request]\n{text}\n").target.openapi == expected
+
+
+def test_an_openapi_document_can_be_a_file_beside_the_config(tmp_path: Path) -> None:
+    (tmp_path / "api.yaml").touch()
+    said = read(tmp_path, TARGET + '[request]\nopenapi = "api.yaml"\n').target.openapi
+    assert said == ApiDocument(place=str(tmp_path.resolve() / "api.yaml"), local=True, named=True)
 
 
 def test_every_key_reaches_its_value(tmp_path: Path) -> None:
@@ -186,6 +205,9 @@ def test_a_wrong_value_is_named_by_its_path_with_what_was_read_and_what_is_allow
         ("[target\n", "line 1"),
         (TARGET + '[request]\nmethod = "post"\n', "method"),
         (TARGET + '[request]\nqueries = "missing.txt"\n', "missing.txt"),
+        (TARGET + '[request]\nopenapi = "missing.yaml"\n', "request.openapi: there is no file"),
+        (TARGET + '[request]\nopenapi = "/a b"\n', "request.openapi is '/a b'"),
+        (TARGET + '[request]\nopenapi_methods = ["get"]\n', "request.openapi_methods holds 'get'"),
         (TARGET + f'memory = "{"9" * 400}"\n', "memory"),
     ],
 )

@@ -144,6 +144,14 @@ def test_a_run_with_a_wrong_value_is_a_data_error(tmp_path: Path, changes: dict[
         store.load(tmp_path)
 
 
+def test_a_run_from_before_openapi_documents_were_checked_can_still_be_read(tmp_path: Path) -> None:
+    store.save(tmp_path, build.result())
+    document = json.loads((tmp_path / store.RUN_FILE).read_bytes())
+    del document["openapi"], document["target"]["openapi"]
+    (tmp_path / store.RUN_FILE).write_text(json.dumps(document))
+    assert store.load(tmp_path).result == build.result()
+
+
 @pytest.mark.parametrize("version", [0, 2, None, "1"])
 def test_a_run_of_another_schema_is_refused_by_its_version(tmp_path: Path, version: object) -> None:
     store.save(tmp_path, build.result())

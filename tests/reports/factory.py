@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from msgspec.structs import replace
 
 from loadtests.plan import LoadPlan, RequestTemplate
+from profiling.judging.checks import judge_checks
+from profiling.judging.conformance import openapi_check
 from profiling.judging.report import AnalysedRun, Array, LoadSeries, MemorySeries, Report
 from profiling.units import MIB
 from profiling.values import (
+    ApiConformance,
+    ApiProblem,
+    Check,
     Claim,
     Environment,
     Finding,
@@ -339,3 +346,36 @@ def proved(*runs: AnalysedRun, memray: tuple[Profile, ...] | None = None, direct
         beside_share=0.08,
         directory=directory,
     )
+
+
+def verified(*problems: ApiProblem) -> Report:
+    """The report of `verify` on a service that does not keep its OpenAPI document."""
+    run = singleton()
+    found = ApiConformance(
+        place="/openapi.json", state="checked", operations=7, chosen=4, asked=4, requests=43,
+        problems=problems or api_problems(),
+    )  # fmt: skip
+    run = dataclasses.replace(run, result=replace(run.result, openapi=found))
+    checks = (
+        Check(id="ready", status="pass", measured="2xx", limit="2xx", message="/health answers with 2xx"),
+        openapi_check(run),
+    )
+    return dataclasses.replace(
+        proved(run, memray=()), command="verify", candidate=None, checks=checks, verdict=judge_checks(run, checks)
+    )
+
+
+def api_problems() -> tuple[ApiProblem, ...]:
+    return (
+        ApiProblem(
+            operation="GET /items/{item_id}", kind="status", count=3, status=404,
+            example="status 404; documented: 200, 422", sent="GET /items/6425632971",
+        ),
+        ApiProblem(
+            operation="POST /chat", kind="server-error", count=12, status=500, example="status 500 to a valid request",
+            sent='POST /chat {"session_id": "\\u00ff", "query": ""}',
+        ),
+        ApiProblem(
+            operation="", kind="document", count=0, status=None, example="paths: [] is not of type \"object\"",
+        ),
+    )  # fmt: skip

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from reports.html import render_html
 from tests.browser import needs_chromium, open_chromium
-from tests.reports.factory import never_ready, per_request, profiles, proved, singleton
+from tests.reports.factory import api_problems, never_ready, per_request, profiles, proved, singleton, verified
 
 pytestmark = needs_chromium
 
@@ -79,6 +79,17 @@ def odd_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def verify_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A service that does not keep its OpenAPI document, one operation of it with a name without end."""
+    problems = [
+        replace(problem, operation=problem.operation + "/{part}" * 30, sent="x" * 240) for problem in api_problems()
+    ]
+    path = tmp_path_factory.mktemp("verify") / "report.html"
+    path.write_text(render_html(verified(*api_problems(), *problems)), encoding="utf-8")
+    return path
+
+
 @pytest.mark.parametrize("size", [PHONE, DESKTOP])
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_is_requested_and_nothing_complained_of(
@@ -102,7 +113,7 @@ def test_the_policy_forbids_what_an_injected_element_would_ask_for(browser: Brow
 
 
 @pytest.mark.parametrize("size", [PHONE, (700, 900), DESKTOP])
-@pytest.mark.parametrize("which", ["page", "odd_page"])
+@pytest.mark.parametrize("which", ["page", "odd_page", "verify_page"])
 def test_the_page_never_scrolls_sideways(
     browser: Browser, which: str, size: tuple[int, int], request: pytest.FixtureRequest
 ) -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from profiling.values import Claim, Finding, Frame, HeldMemory, Profile, Summary, Verdict
 from reports.figures import GROUPS, SHOWN_ELSEWHERE
 from reports.html import render_html
-from tests.reports.factory import OUT, never_ready, per_request, profiles, proved, singleton
+from tests.reports.factory import OUT, api_problems, never_ready, per_request, profiles, proved, singleton, verified
 from tests.reports.golden import check
 
 EVIL = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)> {{ 7*7 }} & $x$"
@@ -66,6 +66,22 @@ def test_it_is_one_small_file_that_asks_nobody_for_anything() -> None:
             value = attributes.get(key, "")
             assert "//" not in value.split(",")[0], value
     assert not re.search(r"url\(\s*['\"]?(?!#)|@import", html)
+
+
+def test_what_does_not_keep_the_openapi_document_is_a_table() -> None:
+    html = render_html(verified())
+    page = Page(html)
+    assert "/openapi.json: 4 of its 7 operations asked with 43 valid requests" in page.text
+    assert page.text.index("POST /chat") < page.text.index("server error") < page.text.index("undocumented status")
+    assert "the document" in page.text
+    assert "Against its OpenAPI document" not in usual()
+
+
+def test_what_a_service_answered_is_only_text() -> None:
+    problems = [replace(problem, operation=EVIL, example=EVIL, sent=EVIL) for problem in api_problems()]
+    page = Page(render_html(verified(*problems)))
+    assert page.all("script") == []
+    assert all(tag["src"].startswith("data:") for tag in page.all("img"))
 
 
 def test_many_runs_still_fit() -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from profiling.values import Profile
 from reports.text import render_text, terminal
-from tests.reports.factory import never_ready, per_request, proved, singleton
+from tests.reports.factory import api_problems, never_ready, per_request, proved, singleton, verified
 from tests.reports.golden import check
 
 
@@ -33,6 +33,17 @@ def test_no_line_is_wider_than_asked_save_paths(width: int) -> None:
     report = proved(per_request("x" * 90), singleton(), never_ready())
     for line in render_text(report, width, False).splitlines():
         assert len(line) <= width or line.startswith(("run ", "report ")), line
+
+
+def test_what_does_not_keep_the_openapi_document_stands_below_the_checklist() -> None:
+    check("verify.txt", render_text(verified(), 80, False))
+
+
+def test_of_many_problems_the_worst_are_shown() -> None:
+    many = [replace(problem, operation=f"GET /{n}") for n in range(9) for problem in api_problems()[:2]]
+    shown = render_text(verified(*many), 80, False)
+    assert shown.count("sent POST") == 5
+    assert "and 13 more in the report" in shown
 
 
 def test_the_verdict_comes_first() -> None:

@@ -16,9 +16,11 @@ REQUIRED = ("session_id", "query")
 _WORK_S = 0.04
 """Each answer takes as long as a small service's; or a leak per request would be a race to the limit."""
 _REASONS = {200: "OK", 400: "Bad Request"}
+Route = Callable[[str, str, dict[str, str], bytes], "bytes | None"]
+"""Method, path with its query, headers in small letters, body -> a whole answer; None: answered like any."""
 
 
-def serve(answer: Callable[[dict[str, str]], str], *, strict: bool = True) -> None:
+def serve(answer: Callable[[dict[str, str]], str], *, strict: bool = True, route: Route | None = None) -> None:
     """Serve on PORT until killed. `strict`: what is not a body with REQUIRED in it is refused, else answered like any."""
 
     class Handler(socketserver.StreamRequestHandler):
@@ -26,12 +28,14 @@ def serve(answer: Callable[[dict[str, str]], str], *, strict: bool = True) -> No
             while line := self.rfile.readline(65536):
                 if not line.strip():
                     continue
-                length = 0
+                headers = {}
                 while (header := self.rfile.readline(65536)).strip():
-                    name, _, value = header.partition(b":")
-                    if name.strip().lower() == b"content-length":
-                        length = int(value)
-                self.wfile.write(self.respond(line.split()[0], self.rfile.read(length)))
+                    name, _, value = header.decode("latin-1").partition(":")
+                    headers[name.strip().lower()] = value.strip()
+                method, path = line.split()[:2]
+                body = self.rfile.read(int(headers.get("content-length", "0")))
+                routed = route(method.decode(), path.decode(), headers, body) if route else None
+                self.wfile.write(self.respond(method, body) if routed is None else routed)
 
         def respond(self, method: bytes, raw: bytes) -> bytes:
             if method != b"POST":
@@ -54,10 +58,9 @@ def serve(answer: Callable[[dict[str, str]], str], *, strict: bool = True) -> No
     Server((os.environ.get("HOST", "127.0.0.1"), int(os.environ["PORT"])), Handler).serve_forever()
 
 
-def reply(value: dict[str, str], status: int = 200) -> bytes:
-    """A whole HTTP answer."""
-    data = json.dumps(value).encode()
-    head = (
-        f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
-    )
+def reply(value: object, status: int = 200, kind: str = "application/json") -> bytes:
+    """A whole HTTP answer; text is sent as it is, anything else as JSON."""
+    data = (value if isinstance(value, str) else json.dumps(value)).encode()
+    reason = _REASONS.get(status, "Status")
+    head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {len(data)}\r\n\r\n"
     return head.encode() + data
