@@ -19,7 +19,7 @@ _TARGETS = _ROOT / "tests" / "targets"
 _SIZES_KIB = (2, 10, 100)
 _FLAT = {"ballast": {"BALLAST_MIB": "40"}, "cache": {"CACHE_MIB": "16"}}
 _REPEATS = 3
-_FLAT_REPEATS = 5
+_FLAT_REPEATS = 10
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from profiling import config, reference
 from profiling.errors import ConfigError
 from profiling.manifests.service import ManifestService
 from profiling.units import format_bytes
-from profiling.values import Budget, Limits, Target, Variant
+from profiling.values import Budget, Limits, Service, Target, Variant
 
 _DEFAULT_USERS = 8
 _DEFAULT_DURATION_S = 20.0
@@ -69,29 +69,47 @@ def make_job(
         )
     elif checkpoint is not None:
         raise ConfigError("--checkpoint is for the reference target only", "leave it out")
+    return Job(
+        target=_with_build_args(said.target, build_arg),
+        limits=_sum_of_limits(said.target, memory, cpus) if said.target.is_system else _limits(said, memory, cpus),
+        load=_load(_first(users, said.users), _first(duration, said.duration_s), _first(rate, said.rate)),
+        variants=said.variants,
+        budget=said.budget,
+        notes=tuple(note for manifest in said.manifests for note in _notes(manifest)),
+        port=port,
+    )
+
+
+def _limits(said: config.Config, memory: int | None, cpus: float | None) -> Limits:
+    """Those of a single service."""
     memory_bytes = _first(memory, said.memory_bytes)
     if memory_bytes is None:
         raise ConfigError(
             "no memory limit is given",
             "say --memory 512MiB, or set target.memory or target.manifest in the config file",
         )
-    return Job(
-        target=_with_build_args(said.target, build_arg),
-        limits=Limits(
-            memory_bytes=memory_bytes - memory_bytes % 4096, cpus=_first(cpus, said.cpus), oom_group=said.oom_group
-        ),
-        load=_load(_first(users, said.users), _first(duration, said.duration_s), _first(rate, said.rate)),
-        variants=said.variants,
-        budget=said.budget,
-        notes=_notes(said.manifest),
-        port=port,
+    return Limits(
+        memory_bytes=memory_bytes - memory_bytes % 4096, cpus=_first(cpus, said.cpus), oom_group=said.oom_group
     )
 
 
-def _notes(manifest: ManifestService | None) -> tuple[str, ...]:
+def _sum_of_limits(target: Target, memory: int | None, cpus: float | None) -> Limits:
+    """What all services of a system may use together."""
+    for option, value in (("--memory", memory), ("--cpus", cpus)):
+        if value is not None:
+            raise ConfigError(
+                f"{option}: {target.name} has {len(target.services)} services, each with limits of its own",
+                "change them in their [services.NAME] tables",
+            )
+    each = [service.limits for service in target.services if service.limits is not None]
+    shares = [limits.cpus for limits in each if limits.cpus is not None]
+    return Limits(
+        memory_bytes=sum(limits.memory_bytes for limits in each), cpus=sum(shares) if len(shares) == len(each) else None
+    )
+
+
+def _notes(manifest: ManifestService) -> tuple[str, ...]:
     """What was taken from a manifest, what was left out, and what the platform does otherwise."""
-    if manifest is None:
-        return ()
     limit = "no memory limit" if manifest.memory_bytes is None else format_bytes(manifest.memory_bytes)
     notes = [f"{manifest.platform}: {manifest.name}: {limit} ({manifest.where or 'nothing said'})", *manifest.notes]
     if manifest.left_out_env:
@@ -100,15 +118,21 @@ def _notes(manifest: ManifestService | None) -> tuple[str, ...]:
 
 
 def _with_build_args(target: Target, arguments: Sequence[tuple[str, str]]) -> Target:
-    """The target with `--build-arg`s over its own. Raises ConfigError where nothing is built."""
-    image = target.service.image
+    """The target with `--build-arg`s over its own, in every image that is built. Raises ConfigError where none is."""
     if not arguments:
         return target
-    if image is None or image.build is None:
+    if not any(service.image and service.image.build for service in target.services):
         raise ConfigError("--build-arg: the target is not built from a Dockerfile", "leave it out")
-    build = msgspec.structs.replace(image.build, args={**image.build.args, **dict(arguments)})
-    service = msgspec.structs.replace(target.service, image=msgspec.structs.replace(image, build=build))
-    return msgspec.structs.replace(target, services=(service,))
+    return msgspec.structs.replace(
+        target, services=tuple(_with_arguments(service, dict(arguments)) for service in target.services)
+    )
+
+
+def _with_arguments(service: Service, arguments: dict[str, str]) -> Service:
+    if service.image is None or service.image.build is None:
+        return service
+    build = msgspec.structs.replace(service.image.build, args={**service.image.build.args, **arguments})
+    return msgspec.structs.replace(service, image=msgspec.structs.replace(service.image, build=build))
 
 
 def _first(said: Said | None, otherwise: Said) -> Said:

@@ -54,7 +54,7 @@ def _chosen(target: Target, observer: Observer) -> contextlib.AbstractContextMan
         if state is images.State.READY:
             return _container(name, target, observer, why=f"auto: the target has an image and {name} answers")
         problems.append(f"{name}: the image {image.name} is {images.SAID[state]} (make image)")
-    if not target.service.command:
+    if not all(service.command for service in target.services):
         raise EngineError(
             f"no container engine answers ({'; '.join(problems)})",
             "start Docker or Podman; `doctor` says what is missing",
@@ -65,7 +65,7 @@ def _chosen(target: Target, observer: Observer) -> contextlib.AbstractContextMan
 @contextlib.contextmanager
 def _cgroup(target: Target, why: str) -> Iterator[Sandbox]:
     """A user without rights is first moved into a systemd scope."""
-    if not target.service.command:
+    if not all(service.command for service in target.services):
         raise ConfigError(
             "--sandbox cgroup: the target names an image or a Dockerfile, and no command for this machine",
             "use --sandbox docker or podman, or give the target a command and no image",
@@ -97,6 +97,8 @@ def _container(name: str, target: Target, observer: Observer, why: str = "asked 
             if name != "podman" or os.environ.get("CONTAINER_HOST"):
                 raise
             found = stack.enter_context(engine.podman_service())
-        sandbox = ContainerSandbox(found, target.service.image, why, lambda text: observer.notify(Note(text=text)))
+        used = [service.image for service in target.services if service.image is not None]
+        image = target.service.image if len(used) == len(target.services) else None
+        sandbox = ContainerSandbox(found, image, why, lambda text: observer.notify(Note(text=text)), used)
         stack.enter_context(contextlib.closing(sandbox))
         yield sandbox

@@ -67,7 +67,8 @@ class Image(Value, frozen=True, kw_only=True):
 
 
 class Service(Value, frozen=True, kw_only=True):
-    """One process tree under one limit. `{host}` and `{port}` in the command are filled in at the start."""
+    """One process tree under one limit. `{host}` and `{port}` in the command are filled in at the start, and
+    `{NAME.url}`, `{NAME.host}` and `{NAME.port}` of the system's service NAME."""
 
     command: tuple[str, ...] = ()
     """For a process of this machine; empty: it runs in a container only."""
@@ -80,6 +81,8 @@ class Service(Value, frozen=True, kw_only=True):
     ready: str = "/health"
     """Path whose first 2xx means ready."""
     startup_timeout_s: float = 60.0
+    limits: Limits | None = None
+    """Its own, in a system of several; None: the run's."""
 
 
 class Target(Value, frozen=True, kw_only=True):
@@ -87,6 +90,7 @@ class Target(Value, frozen=True, kw_only=True):
 
     name: str
     services: tuple[Service, ...]
+    """The load goes to the first."""
     request: RequestTemplate
     locustfile: str | None = None
     prepare: tuple[str, ...] = ()
@@ -95,12 +99,23 @@ class Target(Value, frozen=True, kw_only=True):
     """Files and directories that the service will read besides its interpreter's: dropped from the page cache."""
 
     def __post_init__(self) -> None:
-        if len(self.services) != 1:
-            raise ValueError("a target has one service")
+        if not self.services:
+            raise ValueError("a target has a service")
+        names = [service.name for service in self.services]
+        if len(set(names)) != len(names):
+            raise ValueError("the services of a system have different names")
+        if self.is_system and any(service.limits is None for service in self.services):
+            raise ValueError("each service of a system has limits of its own")
 
     @property
     def service(self) -> Service:
+        """The one that the load goes to."""
         return self.services[0]
+
+    @property
+    def is_system(self) -> bool:
+        """Several services, each with limits of its own."""
+        return len(self.services) > 1
 
     def with_env(self, env: dict[str, str]) -> Target:
         """The same target with `env` laid over its services' environment."""
@@ -168,6 +183,21 @@ class Probe(Value, frozen=True, kw_only=True):
     """Whether it answered its `ready` path afterwards."""
 
 
+class ServiceResult(Value, frozen=True, kw_only=True):
+    """What is one service's own in a run of several. The names mean what they mean in RunResult."""
+
+    name: str
+    limits: Limits
+    oom_kills: int
+    kills_certain: bool
+    engine_oom_flag: bool | None
+    exit_status: int | None
+    ready_ns: int | None
+    listening_ns: int | None
+    kernel_peak_charged_bytes: int | None
+    clean_end: bool | None
+
+
 class RunResult(Value, frozen=True, kw_only=True):
     """One run as measured; what is in bulk (samples, requests) lies beside it on disk."""
 
@@ -182,6 +212,8 @@ class RunResult(Value, frozen=True, kw_only=True):
     """`cgroup-v1`, `cgroup-v2`, `docker` or `podman`."""
     argv: tuple[str, ...]
     """The command that made the run."""
+    services: tuple[ServiceResult, ...] = ()
+    """Each service's own, where there are several: counts are then summed up here, and `limits` is the sum of theirs."""
     started_at: str
     """Wall clock, ISO 8601 with offset."""
     outcome: Outcome
@@ -231,8 +263,32 @@ class Finding(Value, frozen=True, kw_only=True):
     hint: str = ""
 
 
+class ServiceSummary(Value, frozen=True, kw_only=True):
+    """The figures of one service of several, as `--json` prints them. The names mean what they mean in Summary."""
+
+    name: str
+    oom_kills: int
+    restarts: int
+    memory_limit_bytes: int
+    peak_unreclaimable_bytes: int | None
+    peak_charged_bytes: int | None
+    peak_working_set_bytes: int | None
+    peak_rss_bytes: int | None
+    peak_pss_bytes: int | None
+    headroom_bytes: int | None
+    startup_s: float | None
+    ready: bool
+    growth_bytes_per_request: float | None
+    growth_low: float | None
+    growth_high: float | None
+    samples: int
+
+
 class Summary(Value, frozen=True, kw_only=True):
-    """The figures of one run, as `--json` prints them."""
+    """The figures of one run, as `--json` prints them.
+
+    Of several services memory, limits, kills and restarts are sums, and the headroom is that of the service with the least.
+    """
 
     name: str
     outcome: Outcome
@@ -264,6 +320,8 @@ class Summary(Value, frozen=True, kw_only=True):
     samples: int
     findings: tuple[Finding, ...]
     run_dir: str
+    services: tuple[ServiceSummary, ...] = ()
+    """Each service's own figures, where there are several."""
 
 
 class Frame(Value, frozen=True, kw_only=True):
@@ -315,6 +373,8 @@ class Check(Value, frozen=True, kw_only=True):
     limit: str
     message: str
     hint: str = ""
+    service: str | None = None
+    """Whose it is, where there are several services; None: the whole's."""
 
 
 class Claim(StrEnum):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from profiling.judging.report import AnalysedRun
+from profiling.judging.verdict import tightest
 from profiling.units import format_bytes, format_ms, format_percent, format_seconds
 from profiling.values import Summary
 from reports.words import OUTCOMES
@@ -58,14 +59,17 @@ def headroom(summary: Summary) -> str:
     """Bytes left below the limit at the peak, and as a share of the limit."""
     if summary.headroom_bytes is None:
         return NONE
-    return f"{format_bytes(summary.headroom_bytes)} ({format_percent(headroom_share(summary))})"
+    least = tightest(summary)
+    whose = f", {least.name}" if least else ""
+    return f"{format_bytes(summary.headroom_bytes)} ({format_percent(headroom_share(summary))}{whose})"
 
 
 def headroom_share(summary: Summary) -> float | None:
-    """Headroom as a fraction of the limit; None where unmeasured."""
+    """Headroom as a fraction of the limit that it is kept from; None where unmeasured."""
     if summary.headroom_bytes is None or summary.memory_limit_bytes <= 0:
         return None
-    return summary.headroom_bytes / summary.memory_limit_bytes
+    least = tightest(summary)
+    return summary.headroom_bytes / (least or summary).memory_limit_bytes
 
 
 def per_request(value: float | None) -> str:
@@ -251,5 +255,5 @@ GROUPS: tuple[Group, ...] = (
         ),
     ),
 )
-SHOWN_ELSEWHERE = frozenset({"name", "findings"})
+SHOWN_ELSEWHERE = frozenset({"name", "findings", "services"})
 """Fields of Summary that the page shows in a section of their own."""

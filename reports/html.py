@@ -14,7 +14,7 @@ import jinja2
 from profiling.judging.report import AnalysedRun, Report
 from profiling.manifests.secrets import redacted, redacted_words
 from profiling.units import format_bytes, format_ms, format_percent
-from profiling.values import HeldMemory, Profile, Summary
+from profiling.values import HeldMemory, Limits, Profile, Summary
 from reports import plots
 from reports.figures import GROUPS, NONE, headroom, rate
 from reports.words import (
@@ -28,8 +28,10 @@ from reports.words import (
     is_candidate,
     kills,
     level_sign,
+    of_limit,
     outcome_sign,
     peak_share,
+    pictured,
     place,
     relative_link,
     shorten,
@@ -67,7 +69,7 @@ def render_html(report: Report) -> str:
         command_line=shlex.join(redacted_words(report.argv)),
         roots=source_roots(report),
         single=len(report.runs) == 1,
-        left_out=max(0, len(report.runs) - plots.RUNS_AT_MOST),
+        left_out=max(0, len(pictured(report.runs)) - plots.RUNS_AT_MOST),
     )
 
 
@@ -89,7 +91,7 @@ def _data_uri(svg: str) -> str:
 def _alt(report: Report) -> str:
     """The picture in words."""
     parts = []
-    for run in report.runs:
+    for run in pictured(report.runs):
         figures = run.summary
         peak, limit = format_bytes(figures.peak_unreclaimable_bytes), format_bytes(figures.memory_limit_bytes)
         parts.append(f"{figures.name}: unreclaimable memory peaks at {peak} of {limit}, {kills(figures.oom_kills)}")
@@ -99,7 +101,9 @@ def _alt(report: Report) -> str:
 def _differing(runs: Sequence[AnalysedRun]) -> list[str]:
     """For each run, the settings of its environment that not all runs share, as one line. Runs of earlier versions hold
     secrets as they were."""
-    environments = [run.result.target.service.env for run in runs]
+    environments = [
+        {key: value for service in run.result.target.services for key, value in service.env.items()} for run in runs
+    ]
     keys = sorted({key for env in environments for key in env if len({e.get(key) for e in environments}) > 1})
     shown = [redacted({key: env[key] for key in keys if key in env}) for env in environments]
     return [" ".join(f"{key}={value}" for key, value in env.items()) for env in shown]
@@ -128,7 +132,7 @@ def _facts(report: Report) -> list[Fact]:
     where("Image", "image")
     where("Swap", "swap")
     add("Page cache before the run", lambda run: str(run.summary.page_cache))
-    add("CPU limit", lambda run: f"{run.result.limits.cpus:g} CPUs" if run.result.limits.cpus else "none")
+    add("CPU limit", _cpus)
     add("Load", _load)
     add("Service", _command)
     where("Machine", "machine")
@@ -145,11 +149,26 @@ def _facts(report: Report) -> list[Fact]:
     return facts
 
 
+def _cpus(run: AnalysedRun) -> str:
+    def text(limits: Limits) -> str:
+        return f"{limits.cpus:g} CPUs" if limits.cpus else "none"
+
+    if not run.services:
+        return text(run.result.limits)
+    return "; ".join(f"{part.summary.name}: {text(part.result.limits)}" for part in run.services)
+
+
 def _command(run: AnalysedRun) -> str:
-    service, contained = run.result.target.service, run.result.environment and run.result.environment.image
-    if not contained or service.image is None:
-        return shlex.join(redacted_words(service.command))
-    return shlex.join(redacted_words(service.image.command)) or "the image's own command"
+    contained = run.result.environment and run.result.environment.image
+    lines = []
+    for service in run.result.target.services:
+        whose = f"{service.name}: " if run.services else ""
+        if contained and service.image is not None:
+            words = shlex.join(redacted_words(service.image.command)) or "the image's own command"
+        else:
+            words = shlex.join(redacted_words(service.command))
+        lines.append(whose + words)
+    return "; ".join(lines)
 
 
 def _load(run: AnalysedRun) -> str:
@@ -206,6 +225,7 @@ _ENVIRONMENT.globals.update(
     headroom=headroom,
     rate=rate,
     bar_percent=_bar_percent,
+    of_limit=of_limit,
     peak_share=peak_share,
     held_percent=_held_percent,
     place=place,

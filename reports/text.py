@@ -151,6 +151,8 @@ def _block(console: Console, block: list[Summary], candidates: set[str], column:
     )
     plain("peak memory", lambda summary: of_limit(summary.peak_unreclaimable_bytes, summary.memory_limit_bytes))
     row("", lambda summary: _bar(summary, min(20, column - 2)))
+    for name in dict.fromkeys(service.name for summary in block for service in summary.services):
+        row(f"· {shorten(name, _LABEL_WIDTH - 3)}", lambda summary, name=name: _service(summary, name))  # type: ignore[misc]
     plain("headroom", headroom)
     plain("answered", _answered)
     plain("requests/s", lambda summary: rate(summary.rps))
@@ -183,6 +185,15 @@ def _bar(summary: Summary, width: int) -> Text:
     full = min(width, round(share * width))
     style = "red" if summary.oom_kills else "yellow" if share > 0.9 else "green"
     return Text("█" * full, style=style).append("░" * (width - full), style="dim")
+
+
+def _service(summary: Summary, name: str) -> Text:
+    """One service of several: its own peak in its own limit, and its kills."""
+    own = next((service for service in summary.services if service.name == name), None)
+    if own is None:
+        return Text(NONE)
+    text = Text(of_limit(own.peak_unreclaimable_bytes, own.memory_limit_bytes))
+    return text.append(f" ✗ {own.oom_kills:,}", style="bold red") if own.oom_kills else text
 
 
 def _answered(summary: Summary) -> str:

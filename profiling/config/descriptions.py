@@ -27,6 +27,8 @@ _NAME: dict[str, Any] = {"pattern": r"^\w[\w .+=,-]{0,79}$"}
 DESCRIPTIONS: dict[type[msgspec.Struct], dict[str, str]] = {
     ConfigFile: {
         "target": "What is measured: how the service is started, and the limits that it gets.",
+        "services": "Several services that are measured as one system, by name, instead of [target]: each with a limit of its own."
+        " {NAME.url}, {NAME.host} and {NAME.port} in a command or a variable say where another one is.",
         "request": "The request that each user sends, and what counts as an answer.",
         "load": "How many users send requests, and for how long. Options on the command line go before it.",
         "variants": "What `compare` compares: by name, what each changes. The last one named is the candidate.",
@@ -51,6 +53,7 @@ DESCRIPTIONS: dict[type[msgspec.Struct], dict[str, str]] = {
         "env": "Variables that are added to the environment.",
     },
     RequestTable: {
+        "service": "Which of the [services.NAME] is asked. Default: the first.",
         "locustfile": "Locust users of your own, relative to this file, instead of this table.",
         "method": "The HTTP method, in capitals.",
         "path": "The path, with {session} and {query} filled in.",
@@ -99,8 +102,11 @@ BOUNDS: dict[type[msgspec.Struct], dict[str, dict[str, Any]]] = {
 }
 """What `checks.py` and the values themselves refuse beyond the type, as far as a schema can say it. Never more than that."""
 
-NEEDS: dict[type[msgspec.Struct], dict[str, list[str]]] = {TargetTable: {"service": ["manifest"]}}
-"""Keys that mean nothing without others."""
+SHAPES: dict[type[msgspec.Struct], dict[str, Any]] = {
+    ConfigFile: {"anyOf": [{"required": ["target"]}, {"required": ["services"]}]},
+    TargetTable: {"dependencies": {"service": ["manifest"]}},
+}
+"""Which keys there must be, and which mean nothing without others."""
 
 DEFAULTS: dict[type[msgspec.Struct], dict[str, str]] = {
     TargetTable: {"startup_timeout": "60s"},

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from loadtests.plan import RequestTemplate, read_queries
-from profiling.config.checks import check, check_what_runs, plans
-from profiling.config.tables import ByteSize, ConfigFile, TargetTable
+from profiling.config.checks import check, check_what_runs, plans, tables
+from profiling.config.tables import ByteSize, ConfigFile, RequestTable, TargetTable
 from profiling.manifests import catalogue, detect
 from profiling.manifests.service import ManifestService
-from profiling.values import Budget, Build, Image, Service, Target, Variant
+from profiling.values import Budget, Build, Image, Limits, Service, Target, Variant
 
 Number = TypeVar("Number", int, float)
 DEFAULT_READY = "/health"
@@ -27,50 +27,40 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     variants: tuple[Variant, ...]
     budget: Budget
     memory_bytes: int | None
+    """Of a single service; those of a system have limits of their own."""
     cpus: float | None
     oom_group: bool = False
     users: int | None
     duration_s: float | None
     rate: float | None
-    manifest: ManifestService | None = None
-    """What the manifest says, for whoever wants to know more of it: notes, variables that were left out."""
+    manifests: tuple[ManifestService, ...] = ()
+    """What the manifests say, for whoever wants to know more of it: notes, variables that were left out."""
 
 
 def meaning(file: ConfigFile, base: Path) -> Config:
-    directory = (base / file.target.directory).resolve()
-    request = file.request
-    body = None if request.json is msgspec.UNSET else request.json
-    template = RequestTemplate(
-        method=request.method,
-        path=request.path,
-        headers=request.headers,
-        queries=read_queries(base / request.queries) if request.queries else (),
-        expect_status=request.expect.status,
-        expect_json_schema=request.expect.json_schema,
-        **({} if request.json is msgspec.UNSET and request.method not in _WITHOUT_BODY else {"json": body}),
-    )
+    """The values. Paths are relative to `base`. Raises ValueError with the key, ManifestError, OSError for the queries."""
     check(file)
-    name = file.target.name or _slug(directory.name)
-    manifest = _manifest(file, base)
-    table = file.target if manifest is None else _with_manifest(file.target, manifest)
-    check_what_runs(table)
-    built = manifest if file.target.dockerfile is None else None
-    image = _image(table, base, name, built)
-    service = Service(
-        command=() if image else tuple(table.command),
-        image=image,
-        directory=str(directory),
-        env=table.env,
-        ready=table.ready or DEFAULT_READY,
-        startup_timeout_s=float(table.startup_timeout),
-    )
+    read = {key: _ServiceTable.read(key, table, file, base) for key, table in tables(file).items()}
+    found = list(read.values())
+    name = (file.target and file.target.name) or _slug((found[0].directory if file.target else base).name)
+    if file.target is not None:
+        services = [found[0].service(name, "service", None)]
+    else:
+        services = [
+            each.service(f"{name}-{own}", own, each.limits()) for own, each in zip(file.services, found, strict=True)
+        ]
+        if len({service.image is None for service in services}) > 1:
+            raise ValueError("services: some have an image and some a command; all run in containers, or none does")
+        front = file.request.service or services[0].name
+        services.sort(key=lambda service: service.name != front)
+    table = found[0].table
     return Config(
         target=Target(
             name=name,
-            services=(service,),
-            request=template,
-            locustfile=_locustfile(base, request.locustfile),
-            reads=(str(directory),),
+            services=tuple(services),
+            request=_request(file.request, base),
+            locustfile=_locustfile(base, file.request.locustfile),
+            reads=tuple(dict.fromkeys(service.directory for service in services)),
         ),
         variants=tuple(Variant(name=name, env=table.env) for name, table in file.variants.items()),
         budget=Budget(
@@ -80,21 +70,74 @@ def meaning(file: ConfigFile, base: Path) -> Config:
             max_failures=float(file.budget.max_failures),
             max_growth_bytes_per_request=float(file.budget.max_growth),
         ),
-        memory_bytes=_plain(int, table.memory),
-        cpus=table.cpus,
-        oom_group=file.target.oom_group,
+        memory_bytes=_plain(int, table.memory) if file.target else None,
+        cpus=table.cpus if file.target else None,
+        oom_group=table.oom_group if file.target else False,
         users=file.load.users,
         duration_s=_plain(float, file.load.duration),
         rate=file.load.rate,
-        manifest=manifest,
+        manifests=tuple(each.manifest for each in found if each.manifest is not None),
     )
 
 
-def _manifest(file: ConfigFile, base: Path) -> ManifestService | None:
-    """The service of the manifest that the file names. Raises ManifestError."""
-    if file.target.manifest is None:
-        return None
-    return detect.read(base / file.target.manifest, file.target.service, catalogue.load().with_plans(plans(file)))
+class _ServiceTable(msgspec.Struct, frozen=True):
+    """The table of one service, with what its manifest says."""
+
+    key: str
+    written: TargetTable
+    table: TargetTable
+    """With the manifest's values where it says nothing itself."""
+    manifest: ManifestService | None
+    base: Path
+
+    @classmethod
+    def read(cls, key: str, written: TargetTable, file: ConfigFile, base: Path) -> _ServiceTable:
+        manifest = None
+        if written.manifest is not None:
+            known = catalogue.load().with_plans(plans(file))
+            manifest = detect.read(base / written.manifest, written.service, known)
+        table = written if manifest is None else _with_manifest(written, manifest)
+        check_what_runs(key, table)
+        return cls(key, written, table, manifest, base)
+
+    @property
+    def directory(self) -> Path:
+        return (self.base / self.table.directory).resolve()
+
+    def limits(self) -> Limits:
+        """Its own. Raises ValueError if there is none."""
+        if self.table.memory is None:
+            raise ValueError(f"{self.key}.memory is not set: each service of a system has a limit of its own")
+        memory = int(self.table.memory)
+        return Limits(memory_bytes=memory - memory % 4096, cpus=self.table.cpus, oom_group=self.table.oom_group)
+
+    def service(self, tag: str, name: str, limits: Limits | None) -> Service:
+        """`tag`: what an image that is built for it is called."""
+        built = self.manifest if self.written.dockerfile is None else None
+        image = _image(self.key, self.table, self.base, tag, built)
+        return Service(
+            name=name,
+            command=() if image else tuple(self.table.command),
+            image=image,
+            directory=str(self.directory),
+            env=self.table.env,
+            ready=self.table.ready or DEFAULT_READY,
+            startup_timeout_s=float(self.table.startup_timeout),
+            limits=limits,
+        )
+
+
+def _request(table: RequestTable, base: Path) -> RequestTemplate:
+    body = None if table.json is msgspec.UNSET else table.json
+    return RequestTemplate(
+        method=table.method,
+        path=table.path,
+        headers=table.headers,
+        queries=read_queries(base / table.queries) if table.queries else (),
+        expect_status=table.expect.status,
+        expect_json_schema=table.expect.json_schema,
+        **({} if table.json is msgspec.UNSET and table.method not in _WITHOUT_BODY else {"json": body}),
+    )
 
 
 def _with_manifest(target: TargetTable, manifest: ManifestService) -> TargetTable:
@@ -116,7 +159,7 @@ def _with_manifest(target: TargetTable, manifest: ManifestService) -> TargetTabl
     return msgspec.structs.replace(target, **said)
 
 
-def _image(target: TargetTable, base: Path, name: str, manifest: ManifestService | None) -> Image | None:
+def _image(key: str, target: TargetTable, base: Path, name: str, manifest: ManifestService | None) -> Image | None:
     """The container image that the table means; None where the command is for this machine. `manifest`: where the
     Dockerfile comes from, if not from the table itself."""
     command = tuple(target.command)
@@ -131,8 +174,8 @@ def _image(target: TargetTable, base: Path, name: str, manifest: ManifestService
         directory = base / (manifest.context or ".")
     dockerfile = (base / target.dockerfile).resolve()
     if not dockerfile.is_file():
-        key = "target.dockerfile" if manifest is None else f"target.manifest: the Dockerfile of {manifest.name}"
-        raise ValueError(f"{key}: there is no file {dockerfile}")
+        where = f"{key}.dockerfile" if manifest is None else f"{key}.manifest: the Dockerfile of {manifest.name}"
+        raise ValueError(f"{where}: there is no file {dockerfile}")
     build = Build(context=str(directory.resolve()), dockerfile=str(dockerfile), args=target.build_args)
     tag = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "service"
     return Image(name=f"oomproof/{tag}", build=build, command=command)

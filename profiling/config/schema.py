@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from profiling.config.descriptions import BOUNDS, DEFAULTS, DESCRIPTIONS, NEEDS
+from profiling.config.descriptions import BOUNDS, DEFAULTS, DESCRIPTIONS, SHAPES
 from profiling.config.tables import ByteSize, ConfigFile, Fraction, GrowthRate, PlanTable, Seconds
 
 Schema = dict[str, Any]
@@ -59,8 +59,7 @@ def _explain(table: type[msgspec.Struct] | None, schema: Schema) -> None:
         schema.pop("required", None)  # draft 4 wants one at least
     if table is None:
         return
-    if table in NEEDS:
-        schema["dependencies"] = NEEDS[table]
+    schema.update(SHAPES.get(table, {}))
     for key, said in schema["properties"].items():
         bounds = {**BOUNDS.get(table, {}).get(key, {}), **_ALSO.get(table, {}).get(key, {})}
         default = DEFAULTS.get(table, {}).get(key)

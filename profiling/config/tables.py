@@ -57,6 +57,7 @@ class ExpectTable(_Table, kw_only=True, frozen=True):
 
 
 class RequestTable(_Table, kw_only=True, frozen=True):
+    service: str | None = None
     locustfile: str | None = None
     method: str = "POST"
     path: str = "/chat"
@@ -93,7 +94,8 @@ class PlanTable(_Table, kw_only=True, frozen=True):
 class ConfigFile(_Table, kw_only=True, frozen=True):
     """The whole file, as written."""
 
-    target: TargetTable
+    target: TargetTable | None = None
+    services: dict[str, TargetTable] = {}
     request: RequestTable = RequestTable()
     load: LoadTable = LoadTable()
     variants: dict[str, VariantTable] = {}
@@ -124,6 +126,6 @@ def known_keys(place: str) -> set[str]:
         "load": LoadTable,
         "budget": BudgetTable,
     }
-    in_free_form = {"variants": VariantTable, "plans": PlanTable}
+    in_free_form = {"services": TargetTable, "variants": VariantTable, "plans": PlanTable}
     table = in_free_form.get(place.partition(".")[0]) or tables.get(place, ConfigFile)
     return set(table.__struct_fields__)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +13,7 @@ from profiling.judging.growth import growth_per_request
 from profiling.judging.report import AnalysedRun, Array, LoadSeries, MemorySeries
 from profiling.measuring.samples import UNMEASURED
 from profiling.measuring.store import StoredRun
-from profiling.values import RunResult, Summary
+from profiling.values import RunResult, ServiceSummary, Summary
 
 _CURVES = (
     "charged",
@@ -32,14 +35,31 @@ def analyse(run: StoredRun) -> AnalysedRun:
     """Everything about one run that can be read off its data; findings are left to `findings`."""
     result, samples = run.result, run.samples
     sent = run.requests[run.requests["outcome"] != RequestOutcome.NOT_SENT] if len(run.requests) else run.requests
+    services = tuple(analyse(part) for part in run.parts)
+    summary = _summary(run, sent)
     return AnalysedRun(
-        summary=_summary(run, sent),
+        summary=_of_system(summary, [part.summary for part in services]) if services else summary,
         result=result,
         memory=memory_series(samples, result.start_ns),
         load=load_series(sent, result),
         kills_s=_kill_times(samples, result),
         ready_s=_since_start(result.ready_ns, result),
         load_s=_load_span(result),
+        services=services,
+    )
+
+
+def _of_system(summed: Summary, services: Sequence[Summary]) -> Summary:
+    """The summed figures with what is not a sum: each service has its own limit to keep away from."""
+    headrooms = [service.headroom_bytes for service in services if service.headroom_bytes is not None]
+    return msgspec.structs.replace(
+        summed,
+        restarts=sum(service.restarts for service in services),
+        headroom_bytes=min(headrooms, default=None),
+        services=tuple(
+            ServiceSummary(**{key: getattr(service, key) for key in ServiceSummary.__struct_fields__})
+            for service in services
+        ),
     )
 
 

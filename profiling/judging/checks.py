@@ -6,13 +6,17 @@ Whatever a run's findings say already is not judged again here: a check gathers 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 
+import msgspec
 import numpy as np
 
+from loadtests.plan import RequestTemplate
 from loadtests.requestlog import RequestOutcome
-from profiling.judging.growth import MIN_ANSWERS, MIN_LOAD_S
+from profiling.judging.growth import FIRST_REQUESTS, MIN_ANSWERS, MIN_LOAD_S
 from profiling.judging.report import AnalysedRun
-from profiling.judging.verdict import run_status
+from profiling.judging.verdict import run_status, tightest
+from profiling.measuring.probing import WITHOUT, can_be_probed
 from profiling.measuring.store import StoredRun
 from profiling.units import KIB, format_bytes, format_ms, format_percent, format_seconds
 from profiling.values import Budget, Check, Claim, Finding, Outcome, Verdict
@@ -20,12 +24,30 @@ from profiling.values import Budget, Check, Claim, Finding, Outcome, Verdict
 _BACK_WITHIN = 0.05
 """After the load memory may lie so far above the plateau that it had under load, as a share of it."""
 _CANNOT_SAY = "cannot be said: it never became ready"
+_ENDED = "cannot be said: it had ended by then"
+_NOT_THERE = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
 Point = Callable[[AnalysedRun, StoredRun, Budget], Check]
 
 
 def check(run: AnalysedRun, stored: StoredRun, budget: Budget) -> tuple[Check, ...]:
-    """All points, in the order in which a deploy would meet them."""
-    return tuple(point(run, stored, budget) for point in _POINTS)
+    """All points, in the order in which a deploy would meet them; of several services each for itself where it can be."""
+    if not run.services:
+        return tuple(point(run, stored, budget) for point in _POINTS)
+    found: list[Check] = []
+    for point in _POINTS:
+        if point in _OF_THE_WHOLE:
+            found.append(point(run, stored, budget))
+        else:
+            parts = zip(run.services, stored.parts, strict=True)
+            found += [_named(part.summary.name, point(part, alone, budget)) for part, alone in parts]
+        if point is _headroom and (peak := _finding(run, "peak")):
+            measured, limit = format_bytes(run.summary.peak_unreclaimable_bytes), format_bytes(budget.max_peak_bytes)
+            found.append(_of(peak, "headroom", measured, limit))
+    return tuple(found)
+
+
+def _named(service: str, check: Check) -> Check:
+    return msgspec.structs.replace(check, service=service, message=f"{service}: {check.message}")
 
 
 def judge_checks(run: AnalysedRun, checks: Sequence[Check]) -> Verdict:
@@ -36,15 +58,21 @@ def judge_checks(run: AnalysedRun, checks: Sequence[Check]) -> Verdict:
     warned = [check for check in checks if check.status == "warn"]
     load = f"{run.result.load.peak_users} users" if run.result.load.peak_users != 1 else "1 user"
     if failed:
-        more = f" ({len(failed) - 1} more checks fail)" if len(failed) > 1 else ""
+        others = len(failed) - 1
+        more = f" ({others} more check{'s fail' if others > 1 else ' fails'})" if others else ""
         status, sentence = "fail", f"{name} is not fit for {limit}: {failed[0].message}{more}."
+    elif run_status(run) == "fail":
+        why = next((finding.message for finding in run.summary.findings if finding.level == "fail"), None)
+        status, sentence = "fail", f"{name} is not fit for {limit}: {why or run.summary.outcome.value}."
     elif unsure or run_status(run) == "inconclusive":
         why = unsure[0].message if unsure else (run.result.load_problem or "too little was measured")
         status, sentence = "inconclusive", f"Nothing can be said about {name} at {limit}: {why}."
     else:
         but = f"; {len(warned)} warning{'s' if len(warned) > 1 else ''}" if warned else ""
         headroom = format_bytes(run.summary.headroom_bytes)
-        status, sentence = "pass", f"{name} holds {load} at {limit} with {headroom} of headroom{but}."
+        least = tightest(run.summary)
+        where = f" in {least.name}" if least else ""
+        status, sentence = "pass", f"{name} holds {load} at {limit} with {headroom} of headroom{where}{but}."
     counts = [
         f"{len([c for c in checks if c.status == key])} {key}" for key in ("pass", "warn", "fail", "inconclusive")
     ]
@@ -81,6 +109,8 @@ def _startup_memory(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Chec
 
 def _port(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
     result = run.result
+    if result.listening_ns is None and run.summary.outcome is Outcome.INTERRUPTED:
+        return _broken_off("port", "PORT")
     if result.listening_ns is None:
         return Check(
             id="port",
@@ -99,6 +129,8 @@ def _ready(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
     path = run.result.target.service.ready
     if run.summary.ready:
         return Check(id="ready", status="pass", measured="2xx", limit="2xx", message=f"{path} answers with 2xx")
+    if run.summary.outcome is Outcome.INTERRUPTED:
+        return _broken_off("ready", "2xx")
     return Check(
         id="ready",
         status="fail",
@@ -128,17 +160,36 @@ def _contract(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
             limit=f"{format_percent(budget.max_failures)} wrong",
             message=f"{wrong:,} of {summary.requests:,} answers were not as [request.expect] says"
             + (f" (statuses: {seen})" if seen else ""),
-            hint="compare one answer with status and json_schema there",
+            hint=_contract_hint(run.result.target.request, set(statuses.tolist())),
         )
-    message = f"{summary.requests - summary.failures:,} answers as expected"
+    message = f"{_good(run):,} answers as expected"
     return Check(id="contract", status="pass", measured=measured, limit="0 wrong", message=message)
+
+
+def _contract_hint(request: RequestTemplate, statuses: set[int]) -> str:
+    if statuses and statuses <= _NOT_THERE:
+        return (
+            f"nothing takes {request.method} {request.path} there; say request.method and request.path in a config file"
+        )
+    return "compare one answer with status and json_schema there"
+
+
+def _good(run: AnalysedRun) -> int:
+    return run.summary.requests - run.summary.failures
 
 
 def _bad_input(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
     probes = run.result.probes
     if not probes:
-        why = _CANNOT_SAY if not run.summary.ready else "only POST requests with a JSON body are probed"
+        probed = can_be_probed(run.result.target.request)
+        why = (
+            (_ENDED if run.summary.ready else _CANNOT_SAY)
+            if probed
+            else "only POST requests with a JSON body are probed"
+        )
         return _skipped("bad-input", why)
+    if not _good(run):
+        return _skipped("bad-input", "cannot be said: good requests were not answered as expected either")
     total = len(probes)
     dead = next((probe for probe in probes if not probe.ready_after), None)
     if dead is not None:
@@ -157,7 +208,7 @@ def _bad_input(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
         )
         return Check(
             id="bad-input", status="warn", measured=f"{len(accepted)} accepted", limit="4xx", message=message,
-            hint="what is taken today cannot be refused tomorrow; check the body before using it",
+            hint=_OPTIONAL_HINT if all(name.startswith(WITHOUT) for name in accepted) else _ACCEPTED_HINT,
         )  # fmt: skip
     return Check(
         id="bad-input",
@@ -168,6 +219,8 @@ def _bad_input(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
     )
 
 
+_ACCEPTED_HINT = "what is taken today cannot be refused tomorrow; check the body before using it"
+_OPTIONAL_HINT = "leave a field that may be missing out of request.json; else check the body before using it"
 _BAD_INPUT_HINT = "answer with 400 and a reason: anybody can send this, and each 5xx wakes somebody up"
 
 
@@ -249,20 +302,32 @@ def _headroom(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
             id="headroom", status="fail", measured="none", limit=limit, message="no headroom: it was OOM-killed"
         )
     if found := _finding(run, "peak", "headroom"):
-        return _of(found, "headroom", measured, limit)
-    return Check(
-        id="headroom", status="pass", measured=measured, limit=limit, message=f"{measured} of headroom at the peak"
-    )
+        judged = _of(found, "headroom", measured, limit)
+        return msgspec.structs.replace(judged, message=judged.message + _when(run, stored))
+    message = f"{measured} of headroom at the peak{_when(run, stored)}"
+    return Check(id="headroom", status="pass", measured=measured, limit=limit, message=message)
+
+
+def _when(run: AnalysedRun, stored: StoredRun) -> str:
+    """Says so if the peak was not under load: a start or an end that needs more is another thing to mend."""
+    highest = int(stored.samples["t_ns"][int(stored.samples["unreclaimable"].argmax())])
+    phase = next((phase for phase in run.result.phases if phase.start_ns <= highest <= phase.end_ns), None)
+    words = {"start": ", while it started", "probe": ", while it got bad input", "stop": ", while it ended"}
+    return words.get(phase.name, "") if phase else ""
 
 
 def _growth(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
     summary = run.summary
+    if not summary.ready:
+        return _skipped("growth", _CANNOT_SAY)
     limit = f"{budget.max_growth_bytes_per_request / KIB:g} KiB/request"
     if summary.growth_bytes_per_request is None or summary.growth_low is None or summary.growth_high is None:
-        answers = summary.requests - summary.failures
+        start_ns, end_ns = run.result.load_start_ns, run.result.load_end_ns
+        seconds = (end_ns - start_ns) / 1e9 if start_ns is not None and end_ns is not None else 0.0
         return _skipped(
             "growth",
-            f"growth needs {MIN_ANSWERS} answers in {MIN_LOAD_S:g} s by the same processes; there were {answers:,}",
+            f"growth needs {MIN_ANSWERS} answers, and {MIN_LOAD_S:g} s from the {FIRST_REQUESTS}th on, all by the same"
+            f" processes; there were {_good(run):,} answers in {format_seconds(seconds)}",
         )
     measured = (
         f"{summary.growth_bytes_per_request / KIB:.2f} KiB/request"
@@ -281,6 +346,8 @@ def _plateau(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
         return _skipped(
             "plateau", "there was no quiet time after the load" if not run.summary.oom_kills else "it was killed"
         )
+    if result.exit_status is not None and run.summary.outcome is not Outcome.COMPLETED:
+        return _skipped("plateau", _ENDED)
     times, memory = stored.samples["t_ns"], stored.samples["unreclaimable"]
     middle = (result.load_start_ns + result.load_end_ns) // 2
     loaded = memory[(times >= middle) & (times < result.load_end_ns)]
@@ -325,6 +392,10 @@ _POINTS: tuple[Point, ...] = (
 )
 
 
+_OF_THE_WHOLE: tuple[Point, ...] = (_contract, _bad_input, _timeouts, _p95)
+"""What the load alone shows."""
+
+
 def _finding(run: AnalysedRun, *ids: str) -> Finding | None:
     return next((finding for finding in run.summary.findings if finding.id in ids), None)
 
@@ -340,6 +411,11 @@ def _failed(check_id: str, run: AnalysedRun, measured: str, limit: str, *ids: st
         return _of(found, check_id, measured, limit, "fail")
     message = run.summary.stop_reason or run.summary.outcome.value
     return Check(id=check_id, status="inconclusive", measured=measured, limit=limit, message=message)
+
+
+def _broken_off(check_id: str, limit: str) -> Check:
+    message = "the run was interrupted before that"
+    return Check(id=check_id, status="inconclusive", measured="–", limit=limit, message=message)
 
 
 def _skipped(check_id: str, why: str) -> Check:

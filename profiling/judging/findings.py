@@ -27,22 +27,46 @@ _MOSTLY_ANSWERED = 0.5
 _STALLED = 0.10
 """From this share of the load's time on, waiting for memory is worth a word."""
 _PAGE = 4096
+_ABORT_HINT = "a runtime aborts itself so at a limit of its own, as Node does at --max-old-space-size"
 Records = NDArray[np.void]
 
 
 def with_findings(run: AnalysedRun, stored: StoredRun, budget: Budget) -> AnalysedRun:
-    """The same run with its findings, most serious first."""
+    """The same run with its findings, most serious first. Of several services each has its own; the run's findings are
+    theirs, by name, and those of the whole."""
     answers = _answers(run, budget)
-    found = [
+    of_services = [
+        _with(part, _of_one(part, alone, budget, suffers=bool(answers)))
+        for part, alone in zip(run.services, stored.parts, strict=True)
+    ]
+    own = [named(part.summary.name, finding) for part in of_services for finding in part.summary.findings]
+    if not run.services:
+        own = _of_one(run, stored, budget, suffers=bool(answers))
+    elif run.summary.outcome is Outcome.TIMED_OUT:
+        own += _end(run)
+    run = dataclasses.replace(run, services=tuple(of_services))
+    return _with(run, [*own, *answers, *_peak(run, budget), *_trust(run, stored)])
+
+
+def named(service: str, finding: Finding) -> Finding:
+    """The finding as one of a service of several."""
+    return msgspec.structs.replace(finding, message=f"{service}: {finding.message}")
+
+
+def _of_one(run: AnalysedRun, stored: StoredRun, budget: Budget, *, suffers: bool) -> list[Finding]:
+    """What one service under one limit did. `suffers`: its users felt it."""
+    return [
         *_kills(run),
         *_kill_count(run),
-        *(_stuck(run, stored) or _thrashing(run, stored, suffers=bool(answers))),
+        *(_stuck(run, stored) or _thrashing(run, stored, suffers=suffers)),
         *_end(run),
-        *answers,
-        *_memory(run, budget),
+        *_headroom(run, budget),
         *_growth(run, budget),
-        *_trust(run, stored),
+        *_missed_peak(run),
     ]
+
+
+def _with(run: AnalysedRun, found: list[Finding]) -> AnalysedRun:
     order = {"fail": 0, "warn": 1, "info": 2}
     found.sort(key=lambda finding: order[finding.level])
     return dataclasses.replace(run, summary=msgspec.structs.replace(run.summary, findings=tuple(found)))
@@ -77,7 +101,7 @@ def _kills(run: AnalysedRun) -> list[Finding]:
                 id="oom-kill-at-start",
                 level="fail",
                 message=f"OOM-killed {_times(summary.oom_kills)} before it was ready: starting alone needs more than {limit}",
-                hint="raise --memory, or make the start lighter: `profile` shows what it loads",
+                hint="raise the limit, or make the start lighter: `profile` shows what it loads",
             )
         ]
     return [
@@ -191,7 +215,9 @@ def _end(run: AnalysedRun) -> list[Finding]:
     outcome, reason = run.summary.outcome, run.summary.stop_reason
     log = f"its output is in {run.summary.run_dir}/service.log"
     if outcome is Outcome.CRASHED:
-        return [Finding(id="crashed", level="fail", message=f"the service ended by itself: {reason}", hint=log)]
+        aborted = run.result.exit_status in (-signal.SIGABRT, 128 + signal.SIGABRT)
+        hint = f"{_ABORT_HINT}; {log}" if aborted else log
+        return [Finding(id="crashed", level="fail", message=f"the service ended by itself: {reason}", hint=hint)]
     if outcome is Outcome.NEVER_READY:
         return [
             Finding(
@@ -249,22 +275,27 @@ def _answers(run: AnalysedRun, budget: Budget) -> list[Finding]:
     return found
 
 
-def _memory(run: AnalysedRun, budget: Budget) -> list[Finding]:
-    summary = run.summary
-    peak, headroom = summary.peak_unreclaimable_bytes, summary.headroom_bytes
-    if peak is None or headroom is None or summary.oom_kills:
+def _peak(run: AnalysedRun, budget: Budget) -> list[Finding]:
+    """Of several services that of their sum."""
+    peak = run.summary.peak_unreclaimable_bytes
+    if peak is None or run.summary.oom_kills or budget.max_peak_bytes is None or peak <= budget.max_peak_bytes:
         return []
-    share = headroom / summary.memory_limit_bytes
-    said = f"{format_bytes(headroom)} ({format_percent(share)}) of headroom"
-    found = []
-    if budget.max_peak_bytes is not None and peak > budget.max_peak_bytes:
-        found.append(
-            Finding(
-                id="peak",
-                level="fail",
-                message=f"peak {format_bytes(peak)}, over the budget of {format_bytes(budget.max_peak_bytes)}",
-            )
+    return [
+        Finding(
+            id="peak",
+            level="fail",
+            message=f"peak {format_bytes(peak)}, over the budget of {format_bytes(budget.max_peak_bytes)}",
         )
+    ]
+
+
+def _headroom(run: AnalysedRun, budget: Budget) -> list[Finding]:
+    summary = run.summary
+    if summary.headroom_bytes is None or summary.oom_kills:
+        return []
+    share = summary.headroom_bytes / summary.memory_limit_bytes
+    said = f"{format_bytes(summary.headroom_bytes)} ({format_percent(share)}) of headroom"
+    found = []
     if budget.min_headroom is not None and share < budget.min_headroom:
         found.append(
             Finding(
@@ -315,16 +346,6 @@ def _trust(run: AnalysedRun, stored: StoredRun) -> list[Finding]:
                     hint="the machine was too busy; run it as root, so that the sampler goes first",
                 )
             )
-    exact, sampled = result.kernel_peak_charged_bytes, run.summary.peak_charged_bytes
-    if exact and sampled is not None and exact - sampled > _PEAK_TOLERANCE * exact:
-        found.append(
-            Finding(
-                id="missed-peak",
-                level="warn",
-                message=f"the kernel saw a peak of {format_bytes(exact)} charged, the sampler one of {format_bytes(sampled)}",
-                hint="a peak between two samples was missed; the unreclaimable peak may be higher than shown, too",
-            )
-        )
     if result.page_cache is not PageCache.COLD and result.capture is None:
         found.append(
             Finding(
@@ -335,6 +356,20 @@ def _trust(run: AnalysedRun, stored: StoredRun) -> list[Finding]:
             )
         )
     return found
+
+
+def _missed_peak(run: AnalysedRun) -> list[Finding]:
+    exact, sampled = run.result.kernel_peak_charged_bytes, run.summary.peak_charged_bytes
+    if not exact or sampled is None or exact - sampled <= _PEAK_TOLERANCE * exact:
+        return []
+    return [
+        Finding(
+            id="missed-peak",
+            level="warn",
+            message=f"the kernel saw a peak of {format_bytes(exact)} charged, the sampler one of {format_bytes(sampled)}",
+            hint="a peak between two samples was missed; the unreclaimable peak may be higher than shown, too",
+        )
+    ]
 
 
 def _times(count: int) -> str:

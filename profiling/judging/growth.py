@@ -9,6 +9,10 @@ over the number n of answered requests: b is the growth that does not slow down.
 with the autocorrelation of the residuals allowed for: Newey and West, A Simple, Positive Semi-definite,
 Heteroskedasticity and Autocorrelation Consistent Covariance Matrix, Econometrica 55 (1987).
 
+A collected heap (V8's, the JVM's, Go's) goes up and down by itself, in teeth of many MiB that can be as long as the whole
+load, so that a line through them says little. A rise with a fall beside it is such a tooth: by its height each end of the
+line may lie off, and the interval is wider by that at both. A leak alone only rises.
+
 NumPy and not scipy: the reference backend may live in the same environment, and transformers imports scipy wherever it
 finds it, which would cost that backend 20 MiB.
 """
@@ -24,11 +28,11 @@ from profiling.values import RunResult
 
 _BIN_NS = 500_000_000
 """One reading per half second, the smallest in it: what a request holds while it is answered is no growth."""
-_FIRST_REQUESTS = 100
+FIRST_REQUESTS = 100
 """Left out: a first pass through the code allocates what it keeps."""
 _FEWEST_REQUESTS = 200
 _FEWEST_BINS = 12
-MIN_ANSWERS = _FIRST_REQUESTS + _FEWEST_REQUESTS
+MIN_ANSWERS = FIRST_REQUESTS + _FEWEST_REQUESTS
 MIN_LOAD_S = _FEWEST_BINS * _BIN_NS / 1e9
 """With less there is no figure."""
 _NORMAL_QUANTILE = 1.959964  # 97.5 %
@@ -52,9 +56,9 @@ def growth_per_request(samples: NDArray[np.void], answered_ns: NDArray[np.int64]
     if result.load_start_ns is None or result.load_end_ns is None or not len(samples):
         return None
     answered_ns = np.sort(answered_ns)
-    if len(answered_ns) < _FIRST_REQUESTS + _FEWEST_REQUESTS:
+    if len(answered_ns) < FIRST_REQUESTS + _FEWEST_REQUESTS:
         return None
-    start = int(answered_ns[_FIRST_REQUESTS])
+    start = int(answered_ns[FIRST_REQUESTS])
     within = samples[(samples["t_ns"] >= start) & (samples["t_ns"] <= result.load_end_ns)]
     if not len(within) or within["births"][0] != within["births"][-1] or within["exits"][0] != within["exits"][-1]:
         return None
@@ -76,7 +80,15 @@ def fit(n: Floats, memory: Floats) -> Growth:
     factors = np.linalg.lstsq(design, memory, rcond=None)[0]
     slope = float(factors[1])
     reach = _NORMAL_QUANTILE * _newey_west_error(design, memory - design @ factors)
+    reach += 2 * _tooth(memory) / float(n[-1] - n[0])
     return Growth(slope, slope - reach, slope + reach)
+
+
+def _tooth(memory: Floats) -> float:
+    """Bytes that memory both rises and falls by."""
+    fall = np.maximum.accumulate(memory) - memory
+    rise = memory - np.minimum.accumulate(memory)
+    return float(min(fall.max(), rise.max()))
 
 
 def _newey_west_error(design: Floats, residuals: Floats) -> float:

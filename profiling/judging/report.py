@@ -63,6 +63,8 @@ class AnalysedRun:
     ready_s: float | None
     load_s: tuple[float, float] | None
     """Start and end of the load."""
+    services: tuple[AnalysedRun, ...] = ()
+    """Where there are several: the run as each alone had it, under its own limit; all share the load."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from profiling.judging.findings import KILLED_BY_ANOTHER_LIMIT, STUCK_AT_LIMIT
 from profiling.judging.report import AnalysedRun
 from profiling.units import format_bytes, format_ms
-from profiling.values import Claim, Outcome, Summary, Verdict
+from profiling.values import Claim, Outcome, ServiceSummary, Summary, Verdict
 
 _STATUS_OF_CLAIM = {
     Claim.PROVED: "pass",
@@ -29,6 +29,12 @@ def run_status(run: AnalysedRun) -> str:
     if run.result.load_problem or not summary.requests or not summary.samples:
         return "inconclusive"
     return "pass"
+
+
+def tightest(summary: Summary) -> ServiceSummary | None:
+    """The service of several that keeps the least headroom; None where there is one service, or nothing was measured."""
+    measured = [service for service in summary.services if service.headroom_bytes is not None]
+    return min(measured, key=lambda service: service.headroom_bytes or 0, default=None)
 
 
 def judge_one(run: AnalysedRun) -> Verdict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,16 +17,9 @@ from profiling.measuring import environment, page_cache, samples, store
 from profiling.measuring.events import Note, Observer, PhaseStarted, RunFinished, RunStarted, Tick
 from profiling.measuring.interrupts import uninterrupted
 from profiling.measuring.probing import can_be_probed, probe
-from profiling.measuring.readiness import (
-    LOOPBACK,
-    claim_port,
-    free_port,
-    is_listening,
-    is_ready,
-    listens_everywhere,
-    url,
-)
-from profiling.measuring.sandboxes.base import Counters, Launch, Running, Sampling, Sandbox
+from profiling.measuring.readiness import LOOPBACK, listens_everywhere, url
+from profiling.measuring.sandboxes.base import Sandbox
+from profiling.measuring.system import ServiceAtWork, System
 from profiling.measuring.watch import Watch
 from profiling.values import Limits, Outcome, PageCache, Phase, Probe, RunResult, Target, Value
 
@@ -34,7 +28,7 @@ _TICK_S = 0.25
 _INTERRUPTED_GRACE_S = 2.0
 _KILLS_AT_START = 3
 """So many kills before the first `ready`, and the service is not waited for any longer: a supervisor restarts it forever."""
-_PACKAGES = ("locust", "memray", "gunicorn", "flask", "torch", "transformers")
+_PACKAGES = ("locust", "memray", "gunicorn", "uvicorn", "flask", "django", "fastapi", "torch", "transformers")
 
 
 class RunPlan(Value, frozen=True, kw_only=True):
@@ -94,7 +88,8 @@ class _Run:
         self.sandbox = sandbox
         self.directory = store.make_directory(directory)
         self.observer = observer
-        self.watch = Watch(self.directory)
+        self.system = System(plan.target, plan.limits, sandbox, self.directory, plan.port)
+        self.watch = Watch(self.directory, [part.samples for part in self.system.parts])
         self.outcome = Outcome.COMPLETED
         self.stop_reason: str | None = None
         self.phases: list[Phase] = []
@@ -102,11 +97,7 @@ class _Run:
         self.start_ns = time.monotonic_ns()
         self.started_at = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         self.ready_ns: int | None = None
-        self.listening_ns: int | None = None
         self.probes: tuple[Probe, ...] = ()
-        self.exit_status: int | None = None
-        self.clean_end: bool | None = None
-        self.counters = Counters(oom_kills=0, peak_charged_bytes=None)
         self.load_summary: LoadSummary | None = None
         self.sampler_cpu_s: float | None = None
         self._phase = ""
@@ -125,38 +116,37 @@ class _Run:
             )
         )
         store.save(self.directory, self._result(Outcome.INTERRUPTED))
-        port = claim_port(plan.port) if plan.port else free_port()
         with contextlib.ExitStack() as cleanup:
             # Locust is loaded while the page cache is being dropped, so that it is idle when the service starts.
-            load = self._start_load(port)
+            load = self._start_load()
             cleanup.callback(load.kill)
             with self._in_phase("drop-caches"):
                 reads = self.sandbox.reads(plan.target)
                 if reads is not None:
                     self.page_cache = page_cache.drop(reads) if plan.cold else page_cache.look(reads)
             self.start_ns = time.monotonic_ns()
-            service = self._start_service(port)
-            cleanup.callback(self._end, service)
-            sampler = service.sample(self.directory / store.SAMPLES_FILE, plan.sampler_hz)
-            cleanup.push(lambda *error: self._end_sampler(sampler, failed=error[1] is not None))
+            cleanup.callback(self._end)
+            self.system.start(traced=plan.capture is not None)
+            cleanup.push(lambda *error: self._end_sampling(failed=error[1] is not None))
+            self.system.sample(plan.sampler_hz)
             with self._in_phase("start"):
-                ready = self._wait_until_ready(service, port)
+                ready = self._wait_until_ready()
             if ready:
                 with self._in_phase("load"):
-                    self._load(service, load)
+                    self._load(load)
                 with self._in_phase("settle"):
-                    self._settle(service)
-                if plan.probe and self.exit_status is None and can_be_probed(plan.target.request):
+                    self._settle()
+                if plan.probe and self.system.ended() is None and can_be_probed(plan.target.request):
                     with self._in_phase("probe"):
-                        self._probe(service, port)
+                        self._probe()
             with self._in_phase("stop"):
-                self._stop(service)
+                self.system.stop(plan.grace_s)
 
-    def _start_load(self, port: int) -> LoadProcess:
+    def _start_load(self) -> LoadProcess:
         target = self.plan.target
         work = self.directory / "load"
         return LoadProcess.start(
-            url(self.sandbox.host, port),
+            url(self.sandbox.host, self.system.front.port),
             self.plan.load,
             target.request,
             self.directory / store.REQUESTS_FILE,
@@ -165,51 +155,51 @@ class _Run:
             hold=True,
         )
 
-    def _start_service(self, port: int) -> Running:
-        return self.sandbox.start(
-            Launch(
-                service=self.plan.target.service,
-                limits=self.plan.limits,
-                port=port,
-                directory=str(self.directory),
-                log=str(self.directory / "service.log"),
-                traced=self.plan.capture is not None,
-            )
-        )
-
-    def _wait_until_ready(self, service: Running, port: int) -> bool:
-        spec = self.plan.target.service
-        deadline = time.monotonic() + spec.startup_timeout_s
-        while not is_ready(self.sandbox.host, port, spec.ready):
+    def _wait_until_ready(self) -> bool:
+        start = time.monotonic()
+        while not self.system.ask_whether_ready():
             self._tick()
-            if self.listening_ns is None and is_listening(self.sandbox.host, port):
-                self.listening_ns = time.monotonic_ns()
-            self.exit_status = service.exit_status()
-            kills = service.counters().oom_kills
-            if self.exit_status is not None:
-                self._ended(f"{_how(self.exit_status, self.sandbox)} before it was ready", Outcome.CRASHED)
+            self.system.look()
+            if self._has_ended("before it was ready"):
                 return False
-            if kills >= _KILLS_AT_START:
-                self._ended(f"killed {kills} times before it was ready", Outcome.OOM_KILLED)
-                return False
-            if time.monotonic() > deadline:
-                self._ended(f"no 2xx from {spec.ready} within {spec.startup_timeout_s:g} s", Outcome.NEVER_READY)
-                return False
+            for part in self.system.parts:
+                kills, waited_s = part.counters.oom_kills, part.service.startup_timeout_s
+                if part.ready_ns is None and kills >= _KILLS_AT_START:
+                    self._ended(f"{self._whose(part)}killed {kills} times before it was ready", Outcome.OOM_KILLED)
+                    return False
+                if part.ready_ns is None and time.monotonic() > start + waited_s:
+                    instead = "" if part.answered is None else f", but {part.answered}"
+                    why = f"{self._whose(part)}no 2xx from {part.service.ready} within {waited_s:g} s{instead}"
+                    self._ended(why, Outcome.NEVER_READY)
+                    return False
             time.sleep(_POLL_S)
         self.ready_ns = time.monotonic_ns()
-        self.listening_ns = self.listening_ns or self.ready_ns
-        if self.sandbox.host == LOOPBACK and listens_everywhere(port):
-            text = f"{self.plan.name}: port {port} is open on every address of this machine while it runs; bind it to {{host}}"
-            self.observer.notify(Note(text=text))
+        for part in self.system.parts:
+            if self.sandbox.host == LOOPBACK and listens_everywhere(part.port):
+                text = (
+                    f"{self.plan.name}: port {part.port} is open on every address of this machine while it runs;"
+                    " bind it to {host}"
+                )
+                self.observer.notify(Note(text=text))
         return True
 
-    def _load(self, service: Running, load: LoadProcess) -> None:
+    def _has_ended(self, when: str) -> bool:
+        """Whether a service has, by what was last seen of it."""
+        part = self.system.ended()
+        if part is None or part.exit_status is None:
+            return False
+        self._ended(f"{self._whose(part)}{_how(part.exit_status, self.sandbox)} {when}", Outcome.CRASHED)
+        return True
+
+    def _whose(self, part: ServiceAtWork) -> str:
+        return f"{part.service.name}: " if len(self.system.parts) > 1 else ""
+
+    def _load(self, load: LoadProcess) -> None:
         load.release()
         while load.poll() is None:
             self._tick()
-            self.exit_status = service.exit_status()
-            if self.exit_status is not None:
-                self._ended(f"{_how(self.exit_status, self.sandbox)} under load", Outcome.CRASHED)
+            self.system.look()
+            if self._has_ended("under load"):
                 load.stop()
                 break
             time.sleep(_POLL_S)
@@ -221,41 +211,30 @@ class _Run:
         if self.load_summary.ended is LoadEnd.OVERDUE:
             self._ended("the load did not end in time", Outcome.TIMED_OUT)
 
-    def _settle(self, service: Running) -> None:
+    def _settle(self) -> None:
         deadline = time.monotonic() + self.plan.settle_s
-        while time.monotonic() < deadline and self.exit_status is None:
+        while time.monotonic() < deadline and self.system.ended() is None:
             self._tick()
-            self.exit_status = service.exit_status()
-            if self.exit_status is not None:
-                self._ended(f"{_how(self.exit_status, self.sandbox)} after the load", Outcome.CRASHED)
+            self.system.look()
+            self._has_ended("after the load")
             time.sleep(_POLL_S)
 
-    def _probe(self, service: Running, port: int) -> None:
+    def _probe(self) -> None:
         target = self.plan.target
-        self.probes = probe(self.sandbox.host, port, target.request, target.service.ready)
-        self.exit_status = service.exit_status()
-        if self.exit_status is not None:
-            self._ended(f"{_how(self.exit_status, self.sandbox)} after bad input", Outcome.CRASHED)
+        self.probes = probe(self.sandbox.host, self.system.front.port, target.request, target.service.ready)
+        self.system.look()
+        self._has_ended("after bad input")
 
-    def _stop(self, service: Running) -> None:
-        self.counters = service.counters()
-        ended_by_itself = self.exit_status is not None
-        clean = service.stop(self.plan.grace_s)
-        service.exit_status()  # raises where nobody can say how it ended
-        self.clean_end = None if ended_by_itself else clean
-
-    def _end(self, service: Running) -> None:
-        """Whatever happened: nothing stays behind, and the counters are read before the cgroup goes."""
+    def _end(self) -> None:
+        """Whatever happened: nothing stays behind, and the counters are read before the cgroups go."""
         with uninterrupted():
-            service.stop(_INTERRUPTED_GRACE_S)
-            self.counters = service.counters()
-            service.close()
+            self.system.close(_INTERRUPTED_GRACE_S)
 
-    def _end_sampler(self, sampler: Sampling, *, failed: bool) -> None:
+    def _end_sampling(self, *, failed: bool) -> None:
         """`failed`: an error is on its way, which says more than one about the sampler."""
         with uninterrupted():
             try:
-                self.sampler_cpu_s = sampler.stop()["cpu_s"]
+                self.sampler_cpu_s = self.system.stop_sampling()
             except SamplerError:
                 if not failed:
                     raise
@@ -309,7 +288,7 @@ class _Run:
 
     def save(self) -> RunResult:
         """Write `run.json` as things stand, tell the observer, and answer with it."""
-        if self.counters.oom_kills and self.outcome is not Outcome.INTERRUPTED:
+        if self.system.counters.oom_kills and self.outcome is not Outcome.INTERRUPTED:
             self.outcome = Outcome.OOM_KILLED
         result = self._result(self.outcome)
         store.save(self.directory, result)
@@ -318,7 +297,7 @@ class _Run:
             RunFinished(
                 run=self.plan.name,
                 outcome=self.outcome,
-                oom_kills=self.counters.oom_kills,
+                oom_kills=self.system.counters.oom_kills,
                 peak_unreclaimable_bytes=_peak(self.directory),
                 limit_bytes=self.plan.limits.memory_bytes,
                 requests=self.watch.requests,
@@ -329,7 +308,8 @@ class _Run:
         return result
 
     def _result(self, outcome: Outcome) -> RunResult:
-        plan, load = self.plan, self.load_summary
+        plan, load, system = self.plan, self.load_summary, self.system
+        counters, ended = system.counters, system.ended() or system.front
         return RunResult(
             name=plan.name,
             variant=plan.variant or plan.name,
@@ -338,13 +318,14 @@ class _Run:
             load=plan.load,
             sandbox=self.sandbox.name,
             argv=plan.argv,
+            services=tuple(part.result() for part in system.parts) if plan.target.is_system else (),
             started_at=self.started_at,
             outcome=outcome,
             stop_reason=self.stop_reason,
-            oom_kills=self.counters.oom_kills,
-            kills_certain=self.counters.certain,
-            engine_oom_flag=self.counters.engine_flag,
-            exit_status=self.exit_status,
+            oom_kills=counters.oom_kills,
+            kills_certain=counters.certain,
+            engine_oom_flag=counters.engine_flag,
+            exit_status=ended.exit_status,
             start_ns=self.start_ns,
             ready_ns=self.ready_ns,
             load_start_ns=load.started_ns if load else None,
@@ -352,9 +333,9 @@ class _Run:
             load_problem=_load_problem(load) if load else None,
             end_ns=time.monotonic_ns(),
             phases=tuple(self.phases),
-            kernel_peak_charged_bytes=self.counters.peak_charged_bytes,
-            clean_end=self.clean_end,
-            listening_ns=self.listening_ns,
+            kernel_peak_charged_bytes=counters.peak_charged_bytes,
+            clean_end=system.clean_end,
+            listening_ns=system.front.listening_ns,
             probes=self.probes,
             page_cache=self.page_cache,
             sampler_hz=plan.sampler_hz,
@@ -370,7 +351,14 @@ class _Run:
 def _how(status: int, sandbox: Sandbox) -> str:
     if status == 125 and sandbox.image is None:
         return "it could not enter its cgroup"
-    return f"ended by signal {-status}" if status < 0 else f"ended with exit status {status}"
+    return f"ended by {_signal_name(-status)}" if status < 0 else f"ended with exit status {status}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:  # real-time signals between the first and the last have no name
+        return f"signal {number}"
 
 
 _BUSY_GENERATOR = 0.9

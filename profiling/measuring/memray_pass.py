@@ -16,7 +16,7 @@ from profiling.measuring import capture
 from profiling.measuring.events import Note, Observer
 from profiling.measuring.measure import RunPlan, measure
 from profiling.measuring.sandboxes.base import Sandbox
-from profiling.values import HeldMemory, Profile, RunResult, Target
+from profiling.values import HeldMemory, Limits, Profile, RunResult, Target
 
 if TYPE_CHECKING:
     from profiling.measuring.capture.reading import Chosen
@@ -43,7 +43,8 @@ class RecordedPass:
 def record_pass(plan: RunPlan, sandbox: Sandbox, directory: Path, observer: Observer) -> RecordedPass | Profile:
     """Run the plan's service under memray; a Profile that says `skipped`, with the reason, where that cannot be.
 
-    The limit is raised by memray's own measured cost. Raises as `measure` does.
+    Of several services that is the one that the load goes to. The limit is raised by memray's own measured cost. Raises as
+    `measure` does.
     """
     directory.mkdir(parents=True, exist_ok=True)
     try:
@@ -55,10 +56,8 @@ def record_pass(plan: RunPlan, sandbox: Sandbox, directory: Path, observer: Obse
     result = measure(
         msgspec.structs.replace(
             plan,
-            target=_with_command(plan.target, tracking.command, interior.directory),
-            limits=msgspec.structs.replace(
-                plan.limits, memory_bytes=_whole_pages(plan.limits.memory_bytes + tracking.cost_bytes)
-            ),
+            target=_with_command(plan.target, tracking.command, interior.directory, tracking.cost_bytes),
+            limits=_raised(plan.limits, tracking.cost_bytes),
             cold=False,  # it explains heap, not the page cache
             settle_s=0.0,
             grace_s=_GRACE_S,
@@ -109,7 +108,7 @@ def explain(recorded: RecordedPass, *, source_lines: bool) -> Profile:
         reason="; ".join((*reasons, *drawn.left_out)),
         outcome=result.outcome,
         oom_kills=result.oom_kills,
-        limit_bytes=result.limits.memory_bytes,
+        limit_bytes=(result.target.service.limits or result.limits).memory_bytes,
         capture_cost_bytes=result.capture_cost_bytes,
         captures=tuple(os.path.relpath(path, base) for path in found),
         flamegraphs=tuple(os.path.relpath(path, base) for path in drawn.files),
@@ -131,8 +130,12 @@ def _worth_showing(held: tuple[HeldMemory, ...]) -> tuple[HeldMemory, ...]:
     return tuple(entry for entry in held if entry.bytes >= least and entry.frame.file)
 
 
-def _with_command(target: Target, command: tuple[str, ...], directory: str) -> Target:
-    """The target with `command` in the place of its own, for whichever sandbox it runs in."""
+def _raised(limits: Limits, cost_bytes: int) -> Limits:
+    return msgspec.structs.replace(limits, memory_bytes=_whole_pages(limits.memory_bytes + cost_bytes))
+
+
+def _with_command(target: Target, command: tuple[str, ...], directory: str, cost_bytes: int) -> Target:
+    """The target with `command` in the place of its first service's own, for whichever sandbox it runs in."""
     service = target.service
     service = msgspec.structs.replace(
         service,
@@ -140,8 +143,9 @@ def _with_command(target: Target, command: tuple[str, ...], directory: str) -> T
         image=msgspec.structs.replace(service.image, command=command) if service.image else None,
         directory=directory,
         startup_timeout_s=_SLOWER_START * service.startup_timeout_s,
+        limits=service.limits and _raised(service.limits, cost_bytes),
     )
-    return msgspec.structs.replace(target, services=(service,))
+    return msgspec.structs.replace(target, services=(service, *target.services[1:]))
 
 
 def _whole_pages(size: int) -> int:

@@ -17,6 +17,8 @@ _FIELDS_AT_MOST = 5
 """So many fields of the request are left out or given a wrong type, one at a time."""
 _BODY_AT_MOST = 1 << 20
 """So much of an answer's body is read: its status is what counts, and a body may have no end."""
+WITHOUT = "without "
+"""How the name of a body begins that lacks one field."""
 _UNSET = object()
 
 
@@ -29,7 +31,7 @@ def bad_bodies(body: Any = _UNSET) -> Iterator[tuple[str, bytes]]:
         return
     yield "no fields", b"{}"
     for name in list(body)[:_FIELDS_AT_MOST]:
-        yield f'without "{name}"', json.dumps({key: value for key, value in body.items() if key != name}).encode()
+        yield f'{WITHOUT}"{name}"', json.dumps({key: value for key, value in body.items() if key != name}).encode()
     for name in list(body)[:_FIELDS_AT_MOST]:
         wrong = 4711 if isinstance(body[name], str) else "wrong"
         yield f'"{name}" of a wrong type', json.dumps({**body, name: wrong}).encode()

@@ -40,16 +40,26 @@ def url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def is_ready(host: str, port: int, path: str, timeout_s: float = 2.0) -> bool:
-    """Whether `GET path` is answered with 2xx now."""
+def ask(host: str, port: int, path: str, timeout_s: float = 2.0) -> int | None:
+    """The status that `GET path` is answered with now; None: no answer."""
     connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
         connection.request("GET", path)
-        return 200 <= connection.getresponse().status < 300
+        return connection.getresponse().status
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         connection.close()
+
+
+def means_ready(status: int | None) -> bool:
+    """Whether it is a 2xx."""
+    return status is not None and 200 <= status < 300
+
+
+def is_ready(host: str, port: int, path: str, timeout_s: float = 2.0) -> bool:
+    """Whether `GET path` is answered with 2xx now."""
+    return means_ready(ask(host, port, path, timeout_s))
 
 
 def is_listening(host: str, port: int, timeout_s: float = 1.0) -> bool:

@@ -19,11 +19,14 @@ from loadtests import requestlog
 from profiling.errors import DataError, OutputError
 from profiling.manifests.secrets import redacted, redacted_words
 from profiling.measuring import samples as samples_module
-from profiling.values import SCHEMA_VERSION, Image, RunResult, Service
+from profiling.measuring.totals import total
+from profiling.values import SCHEMA_VERSION, Image, Outcome, RunResult, Service, ServiceResult
 
 RUN_FILE = "run.json"
 SAMPLES_FILE = "samples.bin"
 REQUESTS_FILE = "requests.bin"
+SERVICES_DIRECTORY = "services"
+"""Of a system of several: each one's samples and output, by its name."""
 _NEEDED_OF_SAMPLES = frozenset(name for name, _ in samples_module.FIELDS) - {"pressure_full_us"}
 """Without what runs of an earlier version do not have."""
 _NEEDED_OF_REQUESTS = frozenset(name for name, _ in requestlog.FIELDS) - {"reserved"}
@@ -40,6 +43,8 @@ class StoredRun:
     result: RunResult
     samples: NDArray[np.void]
     requests: NDArray[np.void]
+    parts: tuple[StoredRun, ...] = ()
+    """Where there are several services: the run as each alone had it. Their samples are summed up in `samples`."""
 
 
 def make_directory(path: Path) -> Path:
@@ -130,13 +135,48 @@ def load(directory: Path) -> StoredRun:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is damaged: {error}", "make the run again") from error
     try:
-        samples = _records(directory / SAMPLES_FILE, result.sample_fields)
         requests = _records(directory / REQUESTS_FILE, result.request_fields)
-        _check(SAMPLES_FILE, samples, _NEEDED_OF_SAMPLES, "t_ns", result.start_ns)
         _check(REQUESTS_FILE, requests, _NEEDED_OF_REQUESTS, "finished_ns", result.start_ns)
+        parts = tuple(_part(directory, result, own, requests) for own in result.services)
+        samples = total([part.samples for part in parts]) if parts else _samples(directory, result)
     except (OSError, TypeError, ValueError) as error:
         raise DataError(f"the data in {directory} is damaged: {error}", "make the run again") from error
-    return StoredRun(directory=directory.resolve(), result=result, samples=samples, requests=requests)
+    return StoredRun(directory.resolve(), result, samples, requests, parts)
+
+
+def _samples(directory: Path, result: RunResult) -> NDArray[np.void]:
+    samples = _records(directory / SAMPLES_FILE, result.sample_fields)
+    _check(SAMPLES_FILE, samples, _NEEDED_OF_SAMPLES, "t_ns", result.start_ns)
+    return samples
+
+
+def _part(directory: Path, result: RunResult, own: ServiceResult, requests: NDArray[np.void]) -> StoredRun:
+    """The run as one of its services had it: its own limits and counts, the whole run's load."""
+    place = directory / SERVICES_DIRECTORY / own.name
+    service = next((service for service in result.target.services if service.name == own.name), None)
+    if service is None:
+        raise ValueError(f"there is no service {own.name!r} in its target")
+    alone = msgspec.structs.replace(
+        result,
+        name=own.name,
+        target=msgspec.structs.replace(result.target, services=(service,)),
+        services=(),
+        # How the run ended is one service's doing; each has a kill of its own, or none.
+        outcome=_outcome(result, own),
+        **{key: getattr(own, key) for key in ServiceResult.__struct_fields__ if key != "name"},
+    )
+    return StoredRun(place.resolve(), alone, _samples(place, result), requests)
+
+
+def _outcome(result: RunResult, own: ServiceResult) -> Outcome:
+    """How one service of several ended, when the whole ended as `result` says."""
+    if own.oom_kills:
+        return Outcome.OOM_KILLED
+    if result.outcome is Outcome.INTERRUPTED:
+        return result.outcome
+    if own.exit_status is not None:
+        return Outcome.CRASHED
+    return Outcome.NEVER_READY if own.ready_ns is None and result.ready_ns is None else Outcome.COMPLETED
 
 
 def _check(name: str, records: NDArray[np.void], needed: frozenset[str], time: str, start_ns: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +40,10 @@ class Tail:
 class Watch:
     """Running totals of one run: requests, failures, rate, memory, users."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, samples: Sequence[Path] = ()) -> None:
+        """`samples`: the files of the services' samples, whose memory is summed up; one in `directory` where none is named."""
         self._requests = Tail(directory / REQUESTS_FILE, _REQUEST)
-        self._samples_path = directory / SAMPLES_FILE
+        self._samples = samples or [directory / SAMPLES_FILE]
         self._recent_ns: list[int] = []
         self.requests = 0
         self.failures = 0
@@ -65,15 +67,23 @@ class Watch:
         self._look_at_memory()
 
     def _look_at_memory(self) -> None:
-        try:
-            with self._samples_path.open("rb") as file:
-                whole = os.fstat(file.fileno()).st_size // _SAMPLE.itemsize
-                if not whole:
-                    return
-                file.seek((whole - 1) * _SAMPLE.itemsize)
-                last = np.frombuffer(file.read(_SAMPLE.itemsize), _SAMPLE)[0]
-        except (FileNotFoundError, ValueError):
+        last = [sample for path in self._samples if (sample := _last(path)) is not None]
+        if not last:
             return
-        self.unreclaimable_bytes = int(last["unreclaimable"])
-        self.charged_bytes = int(last["charged"])
-        self.oom_kills = int(last["oom_kills"])
+        self.unreclaimable_bytes = sum(int(sample["unreclaimable"]) for sample in last)
+        self.charged_bytes = sum(int(sample["charged"]) for sample in last)
+        self.oom_kills = sum(int(sample["oom_kills"]) for sample in last)
+
+
+def _last(path: Path) -> np.void | None:
+    """The last whole sample of a file; None while there is none."""
+    try:
+        with path.open("rb") as file:
+            whole = os.fstat(file.fileno()).st_size // _SAMPLE.itemsize
+            if not whole:
+                return None
+            file.seek((whole - 1) * _SAMPLE.itemsize)
+            sample: np.void = np.frombuffer(file.read(_SAMPLE.itemsize), _SAMPLE)[0]
+            return sample
+    except (FileNotFoundError, ValueError):
+        return None

@@ -35,6 +35,7 @@ from reports.plots.theme import (
     Theme,
     curves,
 )
+from reports.words import pictured
 
 # It warns of unusual cache directories and of glyphs that its fonts lack: nothing that a user can act on.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
@@ -49,7 +50,7 @@ def curves_svgs(report: Report, *, narrow: bool = False) -> tuple[str, str]:
     """The picture as two SVG documents without a background: for light and for dark pages."""
     with _settings():
         out = io.StringIO()
-        figure = _figure(report.runs[:RUNS_AT_MOST], NARROW if narrow else WIDE, LIGHT)
+        figure = _figure(pictured(report.runs)[:RUNS_AT_MOST], NARROW if narrow else WIDE, LIGHT)
         figure.savefig(out, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     light = compact(out.getvalue())
     return light, recolour(light, LIGHT, DARK)
@@ -58,7 +59,7 @@ def curves_svgs(report: Report, *, narrow: bool = False) -> tuple[str, str]:
 def curves_png(report: Report) -> bytes:
     """The wide, light picture as a PNG of twice its nominal size."""
     with _settings():
-        figure = _figure(report.runs[:RUNS_AT_MOST], WIDE, LIGHT)
+        figure = _figure(pictured(report.runs)[:RUNS_AT_MOST], WIDE, LIGHT)
         out = io.BytesIO()
         figure.savefig(out, format="png", dpi=2 * PPI, facecolor=LIGHT.background, metadata={"Software": None})
     return out.getvalue()

@@ -349,3 +349,16 @@ def test_a_service_that_listens_everywhere_is_told_of(any_engine: Engine, tmp_pa
     with opened(any_engine) as sandbox:
         measure(brief(contained("ballast", HOST="0.0.0.0"), duration_s=0.5), sandbox, tmp_path, recorder)
     assert any("every address of this machine" in getattr(event, "text", "") for event in recorder.events)
+
+
+def test_services_of_a_system_find_each_other(any_engine: Engine, tmp_path: Path) -> None:
+    limits = Limits(memory_bytes=96 * MIB)
+    parts = (("api", contained("relay", WORKER_URL="{worker.url}")), ("worker", contained("ballast", BALLAST_MIB="40")))
+    services = tuple(msgspec.structs.replace(part.service, name=name, limits=limits) for name, part in parts)
+    system = msgspec.structs.replace(parts[0][1], services=services)
+    with opened(any_engine) as sandbox:
+        measure(brief(system), sandbox, tmp_path, Recorder())
+    summary = analyse(store.load(tmp_path)).summary
+    assert (summary.outcome, summary.availability, summary.oom_kills) == (Outcome.COMPLETED, 1.0, 0)
+    api, worker = summary.services
+    assert (api.peak_unreclaimable_bytes or 0) < 40 * MIB < (worker.peak_unreclaimable_bytes or 0)

@@ -244,8 +244,8 @@ def test_a_manifest_says_what_the_file_leaves_open(tmp_path: Path) -> None:
     assert service.image.build is not None
     assert service.image.build.context == str(tmp_path / "deploy")
     assert service.image.build.dockerfile == str(tmp_path / "deploy" / "Dockerfile")
-    assert said.manifest is not None
-    assert said.manifest.left_out_env == ("API_KEY",)
+    (manifest,) = said.manifests
+    assert manifest.left_out_env == ("API_KEY",)
     assert msgspec.json.decode(msgspec.json.encode(said.target), type=Target) == said.target
 
 

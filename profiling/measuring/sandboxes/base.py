@@ -45,10 +45,12 @@ class Launch(Value, frozen=True, kw_only=True):
     """File for the service's output; None: ours."""
     traced: bool = False
     """The command runs under memray's tracker and records into the run's directory."""
+    places: dict[str, str] = {}
+    """Where the system's other services are, by placeholder: `worker.url`."""
 
 
 def fill(text: str, **values: str) -> str:
-    """`{host}`, `{port}` and `{run_dir}` filled in; any other brace stays as it is."""
+    """`{host}`, `{port}`, `{run_dir}` and the like filled in; any other brace stays as it is."""
     for name, value in values.items():
         text = text.replace("{" + name + "}", value)
     return text

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -64,11 +65,11 @@ class CgroupSandbox:
         return f"{self._why}; {self._placement.reason}" if self._why else self._placement.reason
 
     def reads(self, target: Target) -> list[str]:
-        try:
-            program = python_program(self.interior(target.service, Path()))
-        except CannotTrackError:
-            return list(target.reads)
-        return [*target.reads, *interpreter_files(program.interpreter)]
+        files = list(target.reads)
+        for service in target.services:
+            with contextlib.suppress(CannotTrackError):
+                files += interpreter_files(python_program(self.interior(service, Path())).interpreter)
+        return list(dict.fromkeys(files))
 
     def interior(self, service: Service, shared: Path) -> Interior:
         return ThisMachine(service.command, {**os.environ, **service.env}, service.directory)
@@ -80,7 +81,7 @@ class CgroupSandbox:
                 "the target runs in a container only: it names no command for this machine",
                 "leave --sandbox cgroup out, or give the target a command",
             )
-        values = {"host": self.host, "port": str(launch.port), "run_dir": launch.directory}
+        values = {"host": self.host, "port": str(launch.port), "run_dir": launch.directory, **launch.places}
         env = {name: value for name, value in os.environ.items() if not name.startswith("OOMPROOF_")}
         env |= {"PORT": str(launch.port)} | {name: fill(value, **values) for name, value in service.env.items()}
         return self.run(
@@ -292,9 +293,11 @@ def _find_executable(name: str, directory: Path, env: Mapping[str, str]) -> str:
             f"the service's directory {directory} does not exist", "correct `directory` in the config file"
         )
     if found is None:
-        raise CommandNotFoundError(
-            f"the service's command {name!r} was not found", "check its spelling, or install it where PATH finds it"
-        )
+        ours = Path(sys.executable).parent
+        hint = "check its spelling, or install it where PATH finds it"
+        if os.sep not in name and (ours / name).is_file():
+            hint = f"it is in {ours}, which PATH does not name: activate that environment first"
+        raise CommandNotFoundError(f"the service's command {name!r} was not found", hint)
     return found
 
 

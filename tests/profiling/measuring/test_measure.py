@@ -15,13 +15,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from loadtests.plan import RequestTemplate
 from profiling.errors import PortTakenError
 from profiling.judging.analysis import analyse
 from profiling.measuring import store
 from profiling.measuring.events import PhaseStarted, RunFinished, Tick
 from profiling.measuring.measure import measure
 from profiling.measuring.sandboxes.cgroup import CgroupSandbox
-from profiling.values import Outcome, PageCache, RunResult
+from profiling.values import Outcome, PageCache, RunResult, Service, Target
 from tests.helpers import MIB, ROOT, Recorder, our_cgroups, plan, target
 
 
@@ -77,7 +78,7 @@ def test_a_service_that_outgrows_the_limit_is_oom_killed(sandbox: CgroupSandbox,
     assert result.oom_kills == len(run.kills_s) == 1
     assert result.exit_status == -signal.SIGKILL
     assert result.kernel_peak_charged_bytes == 128 * MIB
-    assert result.stop_reason == "ended by signal 9 under load"
+    assert result.stop_reason == "ended by signal 9 (SIGKILL) under load"
 
 
 def test_a_killed_child_counts_though_its_parent_answers_everything(sandbox: CgroupSandbox, tmp_path: Path) -> None:
@@ -106,6 +107,16 @@ def test_a_crash_is_no_kill(sandbox: CgroupSandbox, tmp_path: Path, at: str, sai
 def test_a_service_that_listens_nowhere_is_never_ready(sandbox: CgroupSandbox, tmp_path: Path) -> None:
     result = measure(plan(target("never_ready", startup_timeout_s=0.5)), sandbox, tmp_path, Recorder())
     assert result.outcome is Outcome.NEVER_READY
+
+
+def test_a_service_that_answers_its_ready_path_with_an_error_is_said_to(sandbox: CgroupSandbox, tmp_path: Path) -> None:
+    """As Django does with a 400 where ALLOWED_HOSTS does not know the address, or any service where the path is wrong."""
+    command = (sys.executable, "-m", "http.server", "{port}", "--bind", "{host}")
+    service = Service(command=command, directory=str(tmp_path), ready="/nowhere", startup_timeout_s=4.0)
+    wrong = Target(name="wrong", services=(service,), request=RequestTemplate())
+    result = measure(plan(wrong), sandbox, tmp_path / "run", Recorder())
+    assert result.outcome is Outcome.NEVER_READY
+    assert result.stop_reason == "no 2xx from /nowhere within 4 s, but 404"
 
 
 def test_what_ignores_sigterm_is_killed_and_told(sandbox: CgroupSandbox, tmp_path: Path) -> None:

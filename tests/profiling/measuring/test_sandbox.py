@@ -140,6 +140,16 @@ def test_a_command_that_does_not_exist_is_said_so_and_leaves_nothing(sandbox: Cg
     assert our_cgroups() == before
 
 
+def test_a_command_of_an_environment_that_is_not_active_is_said_to_be_there(
+    sandbox: CgroupSandbox, tmp_path: Path
+) -> None:
+    with pytest.raises(CommandNotFoundError) as caught:
+        sandbox.run(
+            ["gunicorn"], directory=tmp_path, env={"PATH": "/usr/sbin"}, limits=Limits(memory_bytes=64 * MIB), log=None
+        )
+    assert f"it is in {Path(sys.executable).parent}" in caught.value.hint
+
+
 def test_a_limit_above_that_of_the_session_is_refused(sandbox: CgroupSandbox, tmp_path: Path) -> None:
     """Run in a cgroup of 96 MiB of its own: a service with 128 MiB could never be measured there."""
     running = sandbox.run(

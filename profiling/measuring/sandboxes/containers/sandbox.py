@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,19 @@ _numbers = itertools.count(1)
 
 
 class ContainerSandbox:
-    """Runs services of one image on one engine."""
+    """Runs services of images on one engine."""
 
-    def __init__(self, engine: Engine, image: Image | None, why: str, tell: Callable[[str], object]) -> None:
-        """`why`: why this sandbox was chosen; `tell` gets a line for each step of a build.
+    def __init__(
+        self,
+        engine: Engine,
+        image: Image | None,
+        why: str,
+        tell: Callable[[str], object],
+        more: Sequence[Image] = (),
+    ) -> None:
+        """`why`: why this sandbox was chosen; `tell` gets a line for each step of a build; `more`: a system's other images.
 
-        Raises ConfigError without an image, ImageError if it cannot be had.
+        Raises ConfigError without an image, ImageError if one cannot be had.
         """
         if image is None:
             raise ConfigError(
@@ -66,17 +73,19 @@ class ContainerSandbox:
             _require_no_swap(engine)
             self.swap = "off (this machine has none)"
         leftovers.clear(engine)
-        self.image = f"{image.name} ({images.ensure(engine, image, tell)})"
+        wanted = {image.name: image for image in (*more, image)}
+        self.image = ", ".join(f"{name} ({images.ensure(engine, wanted[name], tell)})" for name in wanted)
         self._keeper = container_keeper(engine.address)
 
     def reads(self, target: Target) -> list[str] | None:
         """The image's layers, where the engine keeps them in plain directories of this machine."""
-        assert target.service.image is not None
         if not self._engine.local:
             return None
-        data = self._engine.client.images.get(target.service.image.name).attrs.get("GraphDriver", {}).get("Data") or {}
-        layers = [path for key in ("UpperDir", "LowerDir") for path in str(data.get(key) or "").split(":") if path]
-        return [path for path in layers if Path(path).is_dir()] or None
+        layers: list[str] = []
+        for name in dict.fromkeys(service.image.name for service in target.services if service.image):
+            data = self._engine.client.images.get(name).attrs.get("GraphDriver", {}).get("Data") or {}
+            layers += [path for key in ("UpperDir", "LowerDir") for path in str(data.get(key) or "").split(":") if path]
+        return [path for path in dict.fromkeys(layers) if Path(path).is_dir()] or None
 
     def interior(self, service: Service, shared: Path) -> Interior:
         if not self._engine.local:
@@ -112,7 +121,7 @@ class ContainerSandbox:
         service = launch.service
         assert service.image is not None
         host = LOOPBACK if self._engine.local else _INSIDE_ANYWHERE
-        values = {"host": host, "port": str(launch.port), "run_dir": launch.directory}
+        values = {"host": host, "port": str(launch.port), "run_dir": launch.directory, **launch.places}
         command = [fill(word, **values) for word in service.image.command]
         env = {key: fill(value, **values) for key, value in service.env.items()}
         return {
