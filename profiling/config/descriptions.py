@@ -27,8 +27,8 @@ _NAME: dict[str, Any] = {"pattern": r"^\w[\w .+=,-]{0,79}$"}
 DESCRIPTIONS: dict[type[msgspec.Struct], dict[str, str]] = {
     ConfigFile: {
         "target": "What is measured: how the service is started, and the limits that it gets.",
-        "services": "In place of [target]: several services as one system, by name, each with the keys of [target] and limits of"
-        " its own. {NAME.url}, {NAME.host} and {NAME.port} of the others are filled in.",
+        "services": "Several services that are measured as one system, by name, instead of [target]: each with a limit of its own."
+        " {NAME.url}, {NAME.host} and {NAME.port} in a command or a variable say where another one is.",
         "request": "The request that each user sends, and what counts as an answer.",
         "load": "How many users send requests, and for how long. Options on the command line go before it.",
         "variants": "What `compare` compares: by name, what each changes. The last one named is the candidate.",
@@ -105,8 +105,11 @@ BOUNDS: dict[type[msgspec.Struct], dict[str, dict[str, Any]]] = {
 }
 """What `checks.py` and the values themselves refuse beyond the type, as far as a schema can say it. Never more than that."""
 
-NEEDS: dict[type[msgspec.Struct], dict[str, list[str]]] = {TargetTable: {"service": ["manifest"]}}
-"""Keys that mean nothing without others."""
+SHAPES: dict[type[msgspec.Struct], dict[str, Any]] = {
+    ConfigFile: {"oneOf": [{"required": ["target"]}, {"required": ["services"]}]},
+    TargetTable: {"dependencies": {"service": ["manifest"]}},
+}
+"""Which keys there must be, and which mean nothing without others."""
 
 DEFAULTS: dict[type[msgspec.Struct], dict[str, str]] = {
     TargetTable: {"startup_timeout": "60s"},

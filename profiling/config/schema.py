@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from profiling.config.descriptions import BOUNDS, DEFAULTS, DESCRIPTIONS, NEEDS
+from profiling.config.descriptions import BOUNDS, DEFAULTS, DESCRIPTIONS, SHAPES
 from profiling.config.tables import ByteSize, ConfigFile, Fraction, GrowthRate, PlanTable, Seconds
 
 Schema = dict[str, Any]
@@ -40,7 +40,6 @@ def config_schema() -> Schema:
         "title": "oomproof.toml",
         "description": "The config file of oomproof: which service is measured, under which limits and which load.",
         **{key: value for key, value in whole.items() if key not in ("title", "description")},
-        "oneOf": [{"required": ["target"]}, {"required": ["services"]}],
     }
 
 
@@ -60,8 +59,7 @@ def _explain(table: type[msgspec.Struct] | None, schema: Schema) -> None:
         schema.pop("required", None)  # draft 4 wants one at least
     if table is None:
         return
-    if table in NEEDS:
-        schema["dependencies"] = NEEDS[table]
+    schema.update(SHAPES.get(table, {}))
     for key, said in schema["properties"].items():
         bounds = {**BOUNDS.get(table, {}).get(key, {}), **_ALSO.get(table, {}).get(key, {})}
         default = DEFAULTS.get(table, {}).get(key)
@@ -74,7 +72,7 @@ def _explain(table: type[msgspec.Struct] | None, schema: Schema) -> None:
 
 def _written_out(schema: Any, tables: dict[str, Schema]) -> Any:
     """The schema with every table in place of the reference to it, and without null, which TOML has not."""
-    if isinstance(schema, list):
+    if isinstance(schema, (list, tuple)):  # a default may be a tuple, which JSON has not
         return [_written_out(entry, tables) for entry in schema]
     if not isinstance(schema, dict):
         return schema

@@ -47,7 +47,7 @@ def look(root: Path, without: Collection[str] = ()) -> Findings:
     aside = {
         _place_of_launch(found): tuple(_alternatives(ways[1:])),
         "target.env": tuple(f'{name} = ""' for name in _left_out(deploy)),
-        "request.method": tuple(_suggestions(code.routes)),
+        "request.path": tuple(_suggestions(code.routes)),
     }
     if deploy:
         aside["target.manifest"] = (*told_by_manifest(deploy), *aside.get("target.manifest", ()))
@@ -272,8 +272,11 @@ def _ready_and_request(code: _Code, deploy: Deploy | None, launch: Launch | None
         yield ready
     path = "/" if path is None or shows_secrets(path) else path
     use = requests.post(code.routes) or some or health
-    if use:
+    if use and not requests.is_health_check(use):
         yield from requests.values(use, f"from {use.where}", sure=True)
+    elif use:
+        source = f"from {use.where}: the health check, since what else can be asked is not known"
+        yield from requests.values(use, source, sure=False)
     else:
         source = (
             "the health check, since nothing here says what it is asked"

@@ -25,6 +25,7 @@ _MOUNTS = re.compile(r"\.use\(\s*[\"'`]/|\.register\([^)]*prefix")
 _READS_PORT = re.compile(r"process\.env(?:\.PORT\b|\[[\"'`]PORT)|\benv\.PORT\b|\bPORT\s*[,}]")
 _LISTENS = re.compile(r"\.listen\(|\bserve\(")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL)
+_STARTED = tuple(f"{name}.{ending}" for name in ("server", "index", "app", "main") for ending in ("js", "mjs", "cjs"))
 _MOST_FILES = 100
 
 
@@ -38,7 +39,21 @@ class Package:
 
 
 def read(directory: Directory) -> Package | None:
-    """None where there is no package.json that can be read."""
+    """None where there is neither a package.json that can be read nor a file that Node starts by its name."""
+    document = _document(directory)
+    sources = list(_sources(directory))
+    if document is None and not any(path in _STARTED for path, text in sources if _LISTENS.search(text)):
+        return None
+    document = document or {}
+    name = document.get("name")
+    return Package(
+        name=name.rpartition("/")[2] if isinstance(name, str) else None,
+        launch=_launch(directory, document, sources),
+        routes=tuple(_routes(sources)),
+    )
+
+
+def _document(directory: Directory) -> dict[str, Any] | None:
     text = directory.text("package.json")
     if text is None:
         return None
@@ -50,13 +65,7 @@ def read(directory: Directory) -> Package | None:
     if not isinstance(document, dict):
         directory.problem("package.json", "is no table of keys and values")
         return None
-    sources = list(_sources(directory))
-    name = document.get("name")
-    return Package(
-        name=name.rpartition("/")[2] if isinstance(name, str) else None,
-        launch=_launch(directory, document, sources),
-        routes=tuple(_routes(sources)),
-    )
+    return document
 
 
 def _launch(directory: Directory, document: dict[str, Any], sources: list[tuple[str, str]]) -> Launch | None:
@@ -67,7 +76,7 @@ def _launch(directory: Directory, document: dict[str, Any], sources: list[tuple[
         words, env, source, notes = _script(directory, start)
     else:
         main = _text(document, "main")
-        file = next((name for name in (main, "server.js", "index.js", "app.js") if name and directory.has(name)), None)
+        file = next((name for name in (main, *_STARTED) if name and directory.has(name)), None)
         if file is None:
             return None
         words = ("node", file)

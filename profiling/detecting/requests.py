@@ -57,6 +57,10 @@ def post(routes: Iterable[Route]) -> Route | None:
     return could_be[0] if len(could_be) == 1 and could_be[0].json and _IN_USE.search(could_be[0].path) else None
 
 
+def is_health_check(route: Route) -> bool:
+    return _last(route.path) in _READY
+
+
 def values(route: Route, source: str, *, sure: bool) -> list[Found]:
     """The [request] table for a route."""
     found = [Found(key="request.method", value=route.method, source=source, sure=sure)]

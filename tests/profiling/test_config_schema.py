@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from profiling import config
-from profiling.config.descriptions import BOUNDS, DEFAULTS, DESCRIPTIONS, NEEDS
+from profiling.config.descriptions import BOUNDS, DEFAULTS, DESCRIPTIONS, SHAPES
 from profiling.config.schema import config_schema
 from profiling.config.tables import ConfigFile
 from profiling.detecting.look import look
@@ -85,9 +85,10 @@ def test_every_key_has_a_description_and_nothing_else_has_one() -> None:
     assert set(DESCRIPTIONS) == tables(ConfigFile)
     for table, described in DESCRIPTIONS.items():
         assert set(described) == set(table.__struct_fields__), table.__name__
-    for more in (BOUNDS, DEFAULTS, NEEDS):
+    for more in (BOUNDS, DEFAULTS):
         for table, keys in more.items():
             assert set(keys) <= set(table.__struct_fields__)
+    assert set(SHAPES) <= set(DESCRIPTIONS)
 
 
 def test_every_key_of_every_table_stands_in_the_schema_with_its_description() -> None:
@@ -111,7 +112,7 @@ def test_the_examples_of_the_docs_are_right(page: str, text: str) -> None:
     # Elsewhere what is commented out is a hint, not an example.
     for version in (text, uncommented) if page == "config.md" else (text,):
         document = tomllib.loads(version)
-        if "target" in document:
+        if "target" in document or "services" in document:
             assert not [error.message for error in VALIDATOR.iter_errors(document)]
 
 
@@ -126,6 +127,8 @@ def test_what_init_writes_is_right(tmp_path: Path, name: str) -> None:
 
 WRONG = [
     ({}, "oneOf"),
+    ({"services": {"api": {"cmnd": ["x"]}}}, "additionalProperties"),
+    (with_key("request.srvc", "api"), "additionalProperties"),
     ({**TARGET, "trget": {}}, "additionalProperties"),
     (with_key("target.memry", "1GiB"), "additionalProperties"),
     (with_key("load.user", 8), "additionalProperties"),

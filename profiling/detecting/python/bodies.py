@@ -18,6 +18,9 @@ _SESSION = frozenset(
 _COUNT = frozenset({"n", "k", "top_k", "topk", "count", "limit", "max_tokens", "size", "page", "seed", "number"})
 _HARMLESS = frozenset({"description", "title", "example", "examples", "default", "alias_priority", "min_length"})
 """Arguments of a Pydantic Field under which any usual value is right."""
+_QUERY_LENGTH, _SESSION_LENGTH = 200, 24
+"""What a field must take for our queries and session ids to fit."""
+_JSON = re.compile(r"\(?(?:await )?\(?(?:request\.(?:json\b|get_json\(|data\b)|json\.loads\(request\.body\b)")
 
 
 def of_handler(module: Module, function: _Function, modules: list[Module]) -> dict[str, Any] | None:
@@ -25,7 +28,7 @@ def of_handler(module: Module, function: _Function, modules: list[Module]) -> di
     models = [model for argument in _arguments(function) if (model := _model(module, argument.annotation, modules))]
     if len(models) == 1:
         return _of_model(*models[0])
-    return _of_keys(function) if not models else None
+    return _of_keys(module, function) if not models else None
 
 
 def needs_query(module: Module, function: _Function) -> bool:
@@ -65,7 +68,8 @@ def _of_model(home: Module, model: ast.ClassDef) -> dict[str, Any] | None:
     for node in required:
         assert isinstance(node.target, ast.Name)
         value = _example(node.target.id, ast.unparse(node.annotation), only_text=len(texts) == 1)
-        if value is None or not _any_value_does(node.value):
+        longest = _SESSION_LENGTH if value == "{session}" else _QUERY_LENGTH
+        if value is None or not _any_value_does(node.value, longest):
             return None
         body[node.target.id] = value
     return body or None
@@ -86,13 +90,13 @@ def _is_ellipsis(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is ...
 
 
-def _any_value_does(value: ast.expr | None) -> bool:
+def _any_value_does(value: ast.expr | None, longest: int) -> bool:
     """Whether the Field sets no bounds that a usual value might break."""
     if not isinstance(value, ast.Call):
         return True
     for keyword in value.keywords:
         bound = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
-        if keyword.arg == "max_length" and isinstance(bound, int) and bound >= 200:
+        if keyword.arg == "max_length" and isinstance(bound, int) and bound >= longest:
             continue
         if keyword.arg in ("ge", "gt") and isinstance(bound, int) and bound <= 0:
             continue
@@ -116,12 +120,16 @@ def _text_for(name: str) -> str | None:
     return "{session}" if lower in _SESSION else "{query}" if lower in _TEXT else None
 
 
-def _of_keys(function: _Function) -> dict[str, Any] | None:
-    """From `request.get_json()["query"]`, `data["query"]`, `data.get("query")`, by the keys' names."""
+def _of_keys(module: Module, function: _Function) -> dict[str, Any] | None:
+    """From `request.get_json()["query"]`, `data["query"]`, `data.get("query")`, by the keys' names. `data` may also come
+    from a function of the module that reads the body."""
+    readers = {node.name for node in module.tree.body if isinstance(node, _Function) and _reads_json(node)}
     holders = {
         node.targets[0].id
         for node in ast.walk(function)
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and _is_json(node.value)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and (_is_json(node.value) or _calls(node.value, readers))
     }
     keys: dict[str, None] = {}
     for node in ast.walk(function):
@@ -144,4 +152,12 @@ def _holds(node: ast.expr, holders: set[str]) -> bool:
 
 def _is_json(node: ast.expr) -> bool:
     """`request.json`, `request.get_json(...)`, also awaited or with `or {}` behind it."""
-    return bool(re.match(r"\(?(?:await )?\(?request\.(?:json\b|get_json\()", ast.unparse(node)))
+    return bool(_JSON.match(ast.unparse(node)))
+
+
+def _reads_json(function: _Function) -> bool:
+    return any(isinstance(node, ast.Attribute | ast.Call) and _is_json(node) for node in ast.walk(function))
+
+
+def _calls(node: ast.expr, names: set[str]) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 
 from profiling.detecting.directory import Directory
 from profiling.detecting.findings import Route
+from profiling.detecting.python import bodies
 from profiling.detecting.python.modules import Module
 
 _SETTINGS = re.compile(r"DJANGO_SETTINGS_MODULE[\"']\s*,\s*[\"']([\w.]+)[\"']")
 _DEEPEST = 4
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+_View = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,45 @@ def _routes(urls: Module, by_name: dict[str, Module], prefix: str, depth: int = 
                 yield from _routes(included, by_name, full, depth + 1)
         elif "admin" not in ast.unparse(view):
             plain = "<" not in full and full.isprintable() and " " not in full
-            yield Route(method="GET", path=full, where=urls.where(call), plain=plain)
+            home, function = _view(urls, view, by_name)
+            posted = function is not None and _takes_post_alone(function)
+            body = bodies.of_handler(home, function, []) if posted and isinstance(function, _Function) else None
+            yield Route(
+                method="POST" if posted else "GET",
+                path=full,
+                where=urls.where(call),
+                plain=plain and not (function and _guarded(function)),
+                json=body,
+            )
+
+
+def _view(urls: Module, view: ast.expr, by_name: dict[str, Module]) -> tuple[Module, _View | None]:
+    """The function or class that a route names, with its module; None where it is not in the project."""
+    if isinstance(view, ast.Call) and isinstance(view.func, ast.Attribute) and view.func.attr == "as_view":
+        view = view.func.value
+    place, _, name = urls.full(view).rpartition(".")
+    home = by_name.get(place)
+    found = [node for node in home.tree.body if isinstance(node, _View) and node.name == name] if home else []
+    return (home, found[0]) if home and found else (urls, None)
+
+
+def _takes_post_alone(view: _View) -> bool:
+    """By a decorator, by a comparison of the request's method, or by what a class has."""
+    if isinstance(view, ast.ClassDef):
+        methods = {node.name for node in view.body if isinstance(node, _Function)}
+        return "post" in methods and "get" not in methods
+    said = " ".join(map(ast.unparse, view.decorator_list))
+    if "require_POST" in said or re.search(r"(?:require_http_methods|api_view)\(\[['\"]POST['\"]\]\)", said):
+        return True
+    return any(
+        isinstance(node, ast.Compare) and re.fullmatch(r"request\.method != ['\"]POST['\"]", ast.unparse(node))
+        for node in ast.walk(view)
+    )
+
+
+def _guarded(view: _View) -> bool:
+    said = " ".join(map(ast.unparse, [*view.decorator_list, *(view.bases if isinstance(view, ast.ClassDef) else [])]))
+    return bool(re.search(r"login|permission|staff|auth", said, re.IGNORECASE))
 
 
 def _patterns(urls: Module) -> Iterator[ast.Call]:

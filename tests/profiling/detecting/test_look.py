@@ -246,6 +246,8 @@ def test_an_image_that_is_made_here_is_built_here(tmp_path: Path) -> None:
         ({"package.json": '{"scripts": {"start": "next start"}}', "yarn.lock": ""}, "yarn start"),
         ({"package.json": '{"main": "lib/main.js"}', "lib/main.js": "x"}, "node lib/main.js"),
         ({"package.json": "{}", "index.js": "x"}, "node index.js"),
+        ({"server.mjs": "createServer(f).listen(process.env.PORT)"}, "node server.mjs"),
+        ({"index.js": "only a script"}, "./FILL-IN --port {port}"),
         ({"Procfile": "release: migrate\nweb: bin/serve -p ${PORT:-3000}\n"}, "bin/serve -p {port}"),
         ({"Procfile": "web: cd srv && serve"}, "sh -c cd srv && serve"),
         ({"manage.py": SERVICES["django"]["manage.py"]}, "python manage.py runserver --noreload {host}:{port}"),
@@ -338,6 +340,41 @@ def test_the_request_is_a_post_only_where_its_body_is_known_and_it_only_answers(
     tmp_path: Path, code: str, expected: tuple[str, str, Any]
 ) -> None:
     assert requests_of(tmp_path, code) == expected
+
+
+def test_a_body_that_a_function_of_the_module_reads_is_found_through_it(tmp_path: Path) -> None:
+    code = APP + (
+        "def body():\n    return request.get_json()\n"
+        "@app.post('/chat')\ndef chat():\n    asked = body()\n    return asked['message'], asked['session_id']\n"
+    )
+    assert requests_of(tmp_path, code) == ("POST", "/chat", {"message": "{query}", "session_id": "{session}"})
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        "@require_POST\ndef ask(request):\n    d = json.loads(request.body)\n    return d['text']\n",
+        "@require_http_methods(['POST'])\ndef ask(request):\n    return json.loads(request.body)['text']\n",
+        "def ask(request):\n    if request.method != 'POST':\n        raise Http404\n    return json.loads(request.body)['text']\n",
+    ],
+)
+def test_a_view_of_django_that_takes_post_alone_is_told(tmp_path: Path, view: str) -> None:
+    urls = "from django.urls import path\nfrom shop import views\nurlpatterns = [path('ask', views.ask)]\n"
+    _, said = seen(tmp_path, {**SERVICES["django"], "shop/urls.py": urls, "shop/views.py": f"import json\n{view}"})
+    request = said.target.request
+    assert (request.method, request.path, request.json) == ("POST", "/ask", {"text": "{query}"})
+
+
+def test_a_class_of_django_with_post_alone_is_shown_and_the_health_check_is_asked(tmp_path: Path) -> None:
+    urls = (
+        "from django.urls import path\nfrom shop.views import Ask, up\n"
+        "urlpatterns = [path('ask', Ask.as_view()), path('up', up)]\n"
+    )
+    views = "class Ask(View):\n    def post(self, request):\n        pass\ndef up(request):\n    pass\n"
+    findings, said = seen(tmp_path, {**SERVICES["django"], "shop/urls.py": urls, "shop/views.py": views})
+    assert (said.target.request.method, said.target.request.path) == ("GET", "/up")
+    assert "request.path" in [found.key for found in findings.assumed]
+    assert '#   or: method = "POST", path = "/ask"  (from shop/urls.py:3)' in config_text(findings)
 
 
 def test_a_post_that_is_not_used_is_shown(tmp_path: Path) -> None:
