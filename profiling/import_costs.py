@@ -80,10 +80,24 @@ class ModuleCost(Value, frozen=True, kw_only=True):
     cold_file_bytes: int | None = None
     """`file_bytes` where its files had been dropped from the page cache before; None: not measured."""
     cold_time_s: float | None = None
+    own: bool = False
+    """It is the program's own code: neither of the standard library nor of an installed package."""
     process: str = "main"
     """`main`, or `worker`: a forked child."""
     error: str | None = None
     """The name of the exception that its import ended with, or `unfinished`."""
+
+
+class PackageCost(Value, frozen=True, kw_only=True):
+    """A package that the program's own code, or what started it, asked for, with all that it loaded first."""
+
+    name: str
+    anon_bytes: int
+    file_bytes: int
+    modules: int
+    """How many modules came with it, of whichever package."""
+    line: str | None
+    """FILE:LINE of the program's own code that first loaded most of it."""
 
 
 class LazyLine(Value, frozen=True, kw_only=True):
@@ -128,6 +142,8 @@ class ImportCosts(Value, frozen=True, kw_only=True):
     """How many processes recorded something; those beyond the first and its largest line of children are left out."""
     modules: tuple[ModuleCost, ...] = ()
     """In the order in which they were first asked for."""
+    packages: tuple[PackageCost, ...] = ()
+    """Largest first. No memory is in two of them."""
     lazy: tuple[LazyLine, ...] = ()
     """Largest saving first. They overlap: savings do not add up."""
     notes: tuple[str, ...] = ()

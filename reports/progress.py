@@ -14,6 +14,7 @@ PHASES = {
     "settle": "settling",
     "probe": "sending bad input",
     "stop": "stopping",
+    "imports": "importing",
     "flame graphs": "drawing flame graphs",
     "report": "writing the report",
 }

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import statistics
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from profiling.import_costs import COLD, LAZY, WARM, ImportCosts, ImportsRun, ImportStart, LazyLine, ModuleCost
+from profiling.import_costs import (
+    COLD,
+    LAZY,
+    WARM,
+    ImportCosts,
+    ImportsRun,
+    ImportStart,
+    LazyLine,
+    ModuleCost,
+    PackageCost,
+)
 from profiling.judging.imports.lazy import Putoff, putoffs
 from profiling.judging.imports.tree import UNFINISHED, WORKER, Load, Start
 from profiling.units import KIB, format_bytes
@@ -48,6 +59,9 @@ def costs(run: ImportsRun, starts: Sequence[Recorded]) -> ImportCosts:
     status, problem = _ending(run, plain)
     totals = [start.tree.anon for start in plain]
     first = counted[0].tree
+    modules = tuple(
+        _module(load, counted, cold, plain, run.directory) for load in first.loads.values() if _is_worth_a_row(load)
+    )
     return ImportCosts(
         name=run.name,
         status=status,
@@ -63,9 +77,8 @@ def costs(run: ImportsRun, starts: Sequence[Recorded]) -> ImportCosts:
         python=first.processes[0].python,
         starts=len(counted),
         processes=first.recorded,
-        modules=tuple(
-            _module(load, counted, cold, plain, run.directory) for load in first.loads.values() if _is_worth_a_row(load)
-        ),
+        modules=modules,
+        packages=packages(modules),
         lazy=_lazy(run, starts, counted),
         notes=_notes(run, counted, status),
     )
@@ -113,9 +126,42 @@ def _module(
         time_s=figure(counted, lambda found: found.ns) / 1e9,
         cold_file_bytes=figure(cold, lambda found: found.file) if cold else None,
         cold_time_s=figure(cold, lambda found: found.ns) / 1e9 if cold else None,
+        own=load.name in counted[0].tree.own,
         process=load.process,
         error=load.error,
     )
+
+
+def packages(modules: Sequence[ModuleCost]) -> tuple[PackageCost, ...]:
+    """What the program's own code asked for, with all below it, but without what of that is the program's own again."""
+    by_name = {module.name: module for module in modules}
+    heads: dict[str, ModuleCost] = {}
+    """Of each module that is not the program's own, the outermost one above it that is neither."""
+    for module in modules:
+        above = by_name.get(module.parent or "")
+        if not module.own:
+            heads[module.name] = heads.get(above.name, module) if above and not above.own else module
+    anon: dict[str, int] = defaultdict(int)
+    file: dict[str, int] = defaultdict(int)
+    count: dict[str, int] = defaultdict(int)
+    lines: dict[str, ModuleCost] = {}
+    for name, head in heads.items():
+        package = head.name.partition(".")[0]
+        count[package] += 1
+        if name == head.name:
+            anon[package] += head.anon_bytes
+            file[package] += head.file_bytes
+            lines[package] = max(lines.get(package, head), head, key=lambda module: module.anon_bytes)
+    for module in modules:
+        if module.own and module.parent in heads:
+            package = heads[module.parent].name.partition(".")[0]
+            anon[package] -= module.anon_bytes
+            file[package] -= module.file_bytes
+    found = [
+        PackageCost(name=name, anon_bytes=anon[name], file_bytes=file[name], modules=count[name], line=lines[name].line)
+        for name in anon
+    ]
+    return tuple(sorted(found, key=lambda package: -package.anon_bytes))
 
 
 def shown(line: str | None, directory: str) -> str | None:
@@ -172,7 +218,10 @@ def _ending(run: ImportsRun, plain: Sequence[Recorded]) -> tuple[str, str | None
         for name in run.modules:
             load = start.tree.loads.get(name)
             if load is not None and load.error is not None:
-                return "fail", f"{'the process ended' if during else load.error} while importing {(during or load).name}"
+                return (
+                    "fail",
+                    f"{'the process ended' if during else load.error} while importing {(during or load).name}",
+                )
     return "pass", None
 
 

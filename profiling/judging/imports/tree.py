@@ -46,6 +46,8 @@ class Start:
     """The line of processes that `loads` is from: the first one, and down to the child that loaded most."""
     recorded: int
     """How many processes recorded anything at all."""
+    own: frozenset[str]
+    """The modules that are the program's own code, as far as they import anything."""
 
     @property
     def roots(self) -> Iterator[Load]:
@@ -88,7 +90,18 @@ def start(processes: Sequence[Process]) -> Start:
     for load in merged.values():
         if load.parent is None:
             _add_up(load)
-    return Start(merged, [processes[number] for number in line], sum(bool(loads) for loads in loaded))
+    used = [processes[number] for number in line]
+    return Start(merged, used, sum(bool(loads) for loads in loaded), _own(used))
+
+
+def _own(processes: Sequence[Process]) -> frozenset[str]:
+    bodies = {
+        statement.body.module
+        for process in processes
+        for statement in process.statements
+        if statement.own and statement.at.file == statement.body.file
+    }
+    return frozenset(bodies)
 
 
 def _merge(merged: dict[str, Load], load: Load) -> None:

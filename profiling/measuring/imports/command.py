@@ -60,7 +60,10 @@ def recording(interior: Interior) -> Recording:
     Raises `CannotTrackError` with the reason why that cannot be: another language, no interpreter to be found, ...
     """
     program = python_program(interior)
-    sources = ((LAUNCHER.read_text(), str(LAUNCHER), True), (RECORDER.read_text(), "<frozen importlib._bootstrap>", False))
+    sources = (
+        (LAUNCHER.read_text(), str(LAUNCHER), True),
+        (RECORDER.read_text(), "<frozen importlib._bootstrap>", False),
+    )
     command = [program.interpreter, *program.options, "-c", _COMPILE.format(sources=sources)]
     try:
         done = interior.run(command, _TIMEOUT_S)

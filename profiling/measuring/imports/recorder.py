@@ -18,8 +18,8 @@ The file holds lines of tab-separated fields, appended one by one so that a kill
 A forked child writes a file of its own: FILE.PID. It is compiled under the name of importlib's own code, so that
 tracebacks and warnings leave its frames out as they do importlib's.
 """
-# ruff: noqa: N816, N818, PLW0602, PLW0603  (one process, one recording: its state is this module's)
-# ruff: noqa: PTH118, PTH120  (pathlib would have to be imported into the target)
+# ruff: noqa: PLW0603  (one process, one recording: its state is this module's)
+# ruff: noqa: PTH120  (pathlib would have to be imported into the target)
 
 from __future__ import annotations
 
@@ -61,9 +61,8 @@ def start(output: str, launcher: str, lazy: str, walk: bool) -> None:
     the first use of what it binds, or ""; `walk`: the kernel's counters lag, so walk page tables where it matters.
     """
     global _base, _output, _launcher, _not_own, _lazy_at, _walk, _import, _find_and_load, _gcd_import
-    import builtins
-
     import _frozen_importlib as bootstrap  # type: ignore[import-not-found]
+    import builtins
 
     _base = _output = output
     _launcher, _walk = launcher, walk

@@ -44,17 +44,27 @@ class ImportPlan(Value, frozen=True, kw_only=True):
 class Starter:
     """Makes starts of one program. `open_starter` makes one of these."""
 
-    def __init__(self, plan: ImportPlan, sandbox: Sandbox, recording: Recording, target: Target) -> None:
+    def __init__(
+        self, plan: ImportPlan, sandbox: Sandbox, recording: Recording, target: Target, directory: str
+    ) -> None:
         self._plan = plan
         self._sandbox = sandbox
         self._recording = recording
         self._target = target
         """The plan's, with a command that can be seen through to its interpreter."""
+        self.directory = directory
+        """Where the program runs."""
         self._has_started = False
 
     @property
     def interpreter(self) -> str:
         return self._recording.program.interpreter
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What is run, without the recorder."""
+        program = self._recording.program
+        return (program.interpreter, *program.options, *program.arguments)
 
     def make(self, directory: Path, kind: str, lazy: str | None, observer: Observer) -> ImportStart:
         """One start, recorded into `directory`. Raises CannotRunError if it could not be made, KeyboardInterrupt."""
@@ -145,7 +155,7 @@ def open_starter(plan: ImportPlan, sandbox: Sandbox, scratch: Path) -> Starter:
         service = with_command(target.service, command, target.service.directory)
         target = msgspec.structs.replace(target, services=(service,))
         interior = sandbox.interior(service, scratch.resolve())
-    return Starter(plan, sandbox, recording(interior), target)
+    return Starter(plan, sandbox, recording(interior), target, interior.directory)
 
 
 def with_command(service: Service, command: tuple[str, ...], directory: str) -> Service:

@@ -1,0 +1,120 @@
+"""`imports`: starts of one program in fresh interpreters, cold and warm by turns, then with single imports put off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from profiling.errors import DataError
+from profiling.experiments.policy import carry_out
+from profiling.import_costs import COLD, LAZY, WARM, ImportCosts, ImportsRun, ImportStart
+from profiling.judging.imports import recording
+from profiling.judging.imports.costs import Recorded, candidates, costs
+from profiling.judging.imports.tree import start as tree_of
+from profiling.manifests.secrets import redacted_words
+from profiling.measuring import store
+from profiling.measuring.events import Note, Observer
+from profiling.measuring.imports.command import RECORDING
+from profiling.measuring.imports.start import Starter
+from profiling.units import format_bytes
+from profiling.values import Outcome, Value
+
+FILE_NAME = "imports.json"
+
+
+class ImportStep(Value, frozen=True, kw_only=True):
+    """One start to make."""
+
+    kind: str
+    """COLD, WARM or LAZY."""
+    repeat: int = 1
+    lazy: str | None = None
+
+    @property
+    def directory(self) -> str:
+        return f"{self.kind}-{self.repeat}"
+
+
+class Imports:
+    """Cold and warm starts in turns, so that a machine that slows down slows both; then the import statements whose
+    modules hold most, each put off in a start of its own. What does not end well is not made again."""
+
+    def __init__(self, *, repeats: int, cold: bool, lazy: int) -> None:
+        """`lazy`: how many statements to put off at most. Raises ValueError for fewer than one repeat."""
+        if repeats < 1:
+            raise ValueError("imports need at least one start")
+        kinds = (COLD, WARM) if cold else (WARM,)
+        self._planned = [ImportStep(kind=kind, repeat=turn) for turn in range(1, repeats + 1) for kind in kinds]
+        self._lazy = lazy
+        self._putoffs: list[str] | None = None
+
+    def next_step(self, done: Sequence[tuple[ImportStep, Recorded]]) -> ImportStep | None:
+        if any(start.how.outcome is not Outcome.COMPLETED for step, start in done if step.kind != LAZY):
+            return None
+        if len(done) < len(self._planned):
+            return self._planned[len(done)]
+        if self._putoffs is None:
+            found = candidates([start for _, start in done])
+            self._putoffs = [putoff.line for putoff in found[: self._lazy]]
+        number = len(done) - len(self._planned)
+        if number < len(self._putoffs):
+            return ImportStep(kind=LAZY, repeat=number + 1, lazy=self._putoffs[number])
+        return None
+
+
+def make(
+    policy: Imports, starter: Starter, directory: Path, run: ImportsRun, observer: Observer
+) -> tuple[ImportsRun, list[Recorded]]:
+    """Make the starts that the policy asks for; `imports.json` is up to date after each. Raises as `Starter.make`."""
+    made: list[ImportStart] = []
+
+    def one(step: ImportStep) -> Recorded:
+        nonlocal run
+        start = starter.make(directory / step.directory, step.kind, step.lazy, observer)
+        made.append(start)
+        run = msgspec.structs.replace(run, starts=tuple(made))
+        save(directory, run)
+        recorded = _recorded(directory, start)
+        observer.notify(Note(text=_said(step, recorded)))
+        return recorded
+
+    done = carry_out(policy, one)
+    return run, [recorded for _, recorded in done]
+
+
+def _said(step: ImportStep, start: Recorded) -> str:
+    name = f"{step.kind} start {step.repeat}" if step.lazy is None else f"{step.lazy} put off"
+    ended = "" if start.how.outcome is Outcome.COMPLETED else f", {start.how.outcome.value}"
+    return (
+        f"{name}: {len(start.tree.loads):,} modules, {format_bytes(start.tree.anon)} anonymous, "
+        f"{format_bytes(start.tree.file)} of files, {start.tree.ns / 1e9:.1f} s{ended}"
+    )
+
+
+def _recorded(directory: Path, start: ImportStart) -> Recorded:
+    return Recorded(start, tree_of(recording.read(directory / start.directory / RECORDING)))
+
+
+def save(directory: Path, run: ImportsRun) -> None:
+    """Write `imports.json`, command lines without what looks like a secret. Raises OutputError."""
+    shown_run = msgspec.structs.replace(run, argv=redacted_words(run.argv), command=redacted_words(run.command))
+    store.write_atomically(directory / FILE_NAME, msgspec.json.format(msgspec.json.encode(shown_run), indent=1))
+
+
+def load(directory: Path) -> ImportsRun:
+    """Read `imports.json`. Raises DataError."""
+    try:
+        raw = (directory / FILE_NAME).read_bytes()
+        store.check_version(directory / FILE_NAME, raw)
+        return msgspec.json.decode(raw, type=ImportsRun)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{directory} holds no readable recording of imports ({error})", "name a directory that `imports` printed"
+        ) from error
+
+
+def load_costs(directory: Path, run: ImportsRun) -> ImportCosts:
+    """What the imports cost, by what is on disk."""
+    return costs(run, [_recorded(directory, start) for start in run.starts])
