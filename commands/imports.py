@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import re
 import sys
@@ -18,7 +17,7 @@ from commands.options import SECONDS, output_options, target_options
 from commands.sandbox import open_sandbox
 from loadtests.plan import RequestTemplate
 from profiling import reference
-from profiling.errors import CannotRunError, ExitCode, InterruptedRunError, OutputError
+from profiling.errors import CannotRunError, DataError, ExitCode, InterruptedRunError, OutputError
 from profiling.experiments import imports as experiment
 from profiling.experiments.imports import Imports
 from profiling.import_costs import ImportCosts, ImportsRun
@@ -33,6 +32,7 @@ from reports.imports import RENDERERS, folded, report_path
 
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _TIMEOUT_S = 60.0
+_DEPTH = 2
 _EXIT = {"pass": ExitCode.OK, "fail": ExitCode.FAILED}
 
 
@@ -65,7 +65,7 @@ _EXIT = {"pass": ExitCode.OK, "fail": ExitCode.FAILED}
     help="The longest that one start may take. Default: the target's, else 60s.",
 )
 @click.option(
-    "--depth", type=click.IntRange(1, 100), default=3, show_default=True, help="Levels of the tree that are shown."
+    "--depth", type=click.IntRange(1, 100), default=_DEPTH, show_default=True, help="Levels of the tree that are shown."
 )
 @click.option(
     "--folded",
@@ -93,8 +93,9 @@ def imports(
 ) -> None:
     """Say what each import costs in memory, as a tree, and which import statements would save most if they came later.
 
-    MODULE is imported in a fresh interpreter; several one after the other. Without one, the target's own command is started and recorded
-    until it is ready; instead of a config file, a command can stand behind --: imports -- gunicorn app:app --bind {host}:{port}
+    MODULE is imported in a fresh interpreter; several one after the other. Without one, the target's own command
+    is started and recorded until it is ready; instead of a config file, a command can stand behind --:
+    imports -- gunicorn app:app --bind {host}:{port}
 
     Exit code: 0 recorded to the end, 1 an import failed, was killed or did not return, 4 it is no Python program.
     """
@@ -145,19 +146,7 @@ def _record(
             f"the imports of {plan.name} cannot be recorded: {reason}",
             "name the Python command itself, or modules: imports MODULE --python PATH",
         ) from None
-    run = ImportsRun(
-        name=plan.name,
-        modules=plan.modules,
-        command=starter.command,
-        interpreter=starter.interpreter,
-        directory=starter.directory,
-        sandbox=sandbox.name,
-        sandbox_reason=sandbox.reason,
-        limit_bytes=plan.limits.memory_bytes,
-        walked=plan.walk,
-        argv=tuple(sys.orig_argv[1:]),
-        created_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-    )
+    run = experiment.described(plan, starter, sandbox, tuple(sys.orig_argv[1:]))
     experiment.save(directory, run)
     observer.notify(ExperimentStarted(title=f"imports {plan.name}", runs=()))
     try:
@@ -226,6 +215,17 @@ def _check_found(run: ImportsRun, found: ImportCosts) -> None:
         )
     if found.status == "skipped":
         raise CannotRunError(f"no import was recorded: {said}", "see whether the command runs by itself")
+
+
+def render_again(directory: Path, as_json: bool) -> ExitCode:
+    """Show once more what was recorded into `directory`. Raises DataError where there is nothing in it."""
+    run = experiment.load(directory)
+    found = experiment.load_costs(directory, run)
+    if found.status == "skipped":
+        raise DataError(f"{directory} holds no imports: {found.problem}", "make it again")
+    write_files(directory, run, found)
+    click.echo(RENDERERS["json" if as_json else "text"](run, found, directory, _DEPTH), nl=False)
+    return _EXIT.get(found.status, ExitCode.CANNOT_RUN)
 
 
 def write_files(directory: Path, run: ImportsRun, found: ImportCosts) -> None:

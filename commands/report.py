@@ -11,9 +11,10 @@ import click
 import msgspec
 
 from commands import results
+from commands.imports import render_again
 from commands.options import json_option
 from profiling.errors import DataError
-from profiling.experiments import record
+from profiling.experiments import imports, record
 from profiling.experiments.record import Experiment
 from profiling.judging.report import Report
 from profiling.measuring import store
@@ -37,6 +38,8 @@ def report(ctx: click.Context, runs: tuple[Path, ...], csv_only: bool, schema: b
         return
     if not runs:
         raise click.UsageError("name at least one run's directory, or --schema")
+    if len(runs) == 1 and (runs[0] / imports.FILE_NAME).exists() and not csv_only:
+        ctx.exit(render_again(runs[0], as_json))
     page = _page(runs)
     if csv_only:
         written = [str(path) for path in results.write_csv(page)]

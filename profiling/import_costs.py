@@ -89,9 +89,11 @@ class ModuleCost(Value, frozen=True, kw_only=True):
 
 
 class PackageCost(Value, frozen=True, kw_only=True):
-    """A package that the program's own code, or what started it, asked for, with all that it loaded first."""
+    """A package that the program's own code, or what started it, asked for, with all that it loaded first; or a module of
+    the program's own, by itself."""
 
     name: str
+    own: bool = False
     anon_bytes: int
     file_bytes: int
     modules: int

@@ -8,12 +8,12 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from profiling.import_costs import ImportCosts, ImportsRun, LazyLine, PackageCost
-from profiling.units import format_bytes, format_percent
+from profiling.import_costs import ImportCosts, ImportsRun, PackageCost
+from profiling.units import format_bytes
 from reports.imports.forest import Row, rows
-from reports.imports.words import imported, module_words, sign_of, summary, where
+from reports.imports.words import LAZY_WORDS, imported, module_words, modules, sign_of, summary, where
 from reports.text import MAX_WIDTH, without_commands, wrapped
-from reports.words import BAD, GOOD, UNSURE, shorten
+from reports.words import BAD, GOOD, UNSURE
 
 _STYLES = {GOOD: "green", BAD: "bold red", UNSURE: "yellow"}
 _BAR = 12
@@ -64,11 +64,13 @@ def _figures(anon: int, file: int, whole: int) -> Text:
     return line.append_text(_bar(anon, whole)).append("  ")
 
 
-def _put(console: Console, line: Text, behind: str) -> None:
-    """A line with something dim behind it, as far as there is room."""
+def _put(console: Console, line: Text, place: str, more: str = "") -> None:
+    """A line with a place behind it, whose end tells most, and `more` where there is room."""
     room = console.width - cell_len(line.plain) - 2
-    if behind and room >= 8:
-        line.append(f"  {shorten(behind, room)}", style="dim")
+    if place and room >= 8:
+        line.append(f"  {place if len(place) <= room else '…' + place[1 - room :]}", style="dim")
+    if more and console.width - cell_len(line.plain) - 2 >= len(more):
+        line.append(f"  {more}", style="dim")
     line.truncate(console.width, overflow="ellipsis")
     console.print(line, soft_wrap=True)
 
@@ -80,11 +82,7 @@ def _packages(console: Console, costs: ImportCosts) -> None:
     for package in shown:
         line = _figures(package.anon_bytes, package.file_bytes, costs.total_anon_bytes)
         line.append(set_cell_size(package.name, min(name, 30)), style="bold")
-        _put(
-            console,
-            line,
-            f"{package.line or ''} ({package.modules:,} module{'s' if package.modules != 1 else ''})".strip(),
-        )
+        _put(console, line, package.line or "", modules(package.modules))
     if len(costs.packages) > len(shown):
         rest = costs.packages[len(shown) :]
         more = f"{len(rest)} more packages"
@@ -120,20 +118,10 @@ def _lazy(console: Console, costs: ImportCosts) -> None:
             f"  {format_bytes(line.measured_anon_bytes):>{_SIZE}} {format_bytes(line.computed_anon_bytes):>{_SIZE}}  "
         )
         text.append(line.line, style="bold")
-        _put(console, text, _imports(line))
+        _put(console, text, imported(line), modules(line.modules))
         if line.note:
             wrapped(console, Text(line.note), " " * (2 * _SIZE + 5) + "→ ", style="dim")
     if len(costs.lazy) > _LINES:
         console.print(Text(f"{'':>{2 * _SIZE + 5}}and {len(costs.lazy) - _LINES} more in the report", style="dim"))
-    share = format_percent(max(0, costs.lazy[0].measured_anon_bytes or 0) / max(1, costs.total_anon_bytes))
-    wrapped(
-        console,
-        Text(f"They overlap and do not add up; the first one is {share} of the whole, as measured."),
-        "  ",
-        "dim",
-    )
+    wrapped(console, Text(LAZY_WORDS), "  ", "dim")
     console.print()
-
-
-def _imports(line: LazyLine) -> str:
-    return f"{imported(line)}, {line.modules:,} module{'s' if line.modules != 1 else ''}"

@@ -15,6 +15,12 @@ _SIGNS = {
 }
 
 
+LAZY_WORDS = (
+    "Measured: by how much less was imported in a start in which that statement was put off to the first use of what it"
+    " binds. Computed: what nothing else that ran would have loaded. They overlap and do not add up."
+)
+
+
 def sign_of(costs: ImportCosts) -> Sign:
     return _SIGNS[costs.status]
 
@@ -62,3 +68,7 @@ def imported(line: LazyLine) -> str:
     """What a statement imports, in a few words."""
     first, *more = line.imports
     return f"{first} and {len(more)} more" if more else first
+
+
+def modules(count: int) -> str:
+    return f"{count:,} module{'s' if count != 1 else ''}"

@@ -21,12 +21,13 @@ from profiling.import_costs import (
 from profiling.judging.imports.lazy import Putoff, putoffs
 from profiling.judging.imports.tree import UNFINISHED, WORKER, Load, Start
 from profiling.units import KIB, format_bytes
-from profiling.values import Outcome
+from profiling.values import Outcome, PageCache
 
 NOISE_BYTES = 64 * KIB
 """A figure below this says nothing: allocators take memory in pieces, and a page more or less decides whose it is."""
 _WORTH_BYTES = 256 * KIB
 """A saving below this is not worth a line."""
+_WORTH_SAYING_BYTES = 1024 * KIB
 _MUCH_LESS = 0.5
 
 
@@ -80,7 +81,7 @@ def costs(run: ImportsRun, starts: Sequence[Recorded]) -> ImportCosts:
         modules=modules,
         packages=packages(modules),
         lazy=_lazy(run, starts, counted),
-        notes=_notes(run, counted, status),
+        notes=_notes(run, plain, counted, status),
     )
 
 
@@ -133,7 +134,8 @@ def _module(
 
 
 def packages(modules: Sequence[ModuleCost]) -> tuple[PackageCost, ...]:
-    """What the program's own code asked for, with all below it, but without what of that is the program's own again."""
+    """What the program's own code asked for, with all below it, but without what of that is the program's own again; and
+    each module of its own by itself. No memory is in two of them."""
     by_name = {module.name: module for module in modules}
     heads: dict[str, ModuleCost] = {}
     """Of each module that is not the program's own, the outermost one above it that is neither."""
@@ -160,6 +162,18 @@ def packages(modules: Sequence[ModuleCost]) -> tuple[PackageCost, ...]:
     found = [
         PackageCost(name=name, anon_bytes=anon[name], file_bytes=file[name], modules=count[name], line=lines[name].line)
         for name in anon
+    ]
+    found += [
+        PackageCost(
+            name=module.name,
+            own=True,
+            anon_bytes=module.self_anon_bytes,
+            file_bytes=module.self_file_bytes,
+            modules=1,
+            line=module.line,
+        )
+        for module in modules
+        if module.own
     ]
     return tuple(sorted(found, key=lambda package: -package.anon_bytes))
 
@@ -201,7 +215,11 @@ def _lazy(run: ImportsRun, starts: Sequence[Recorded], counted: Sequence[Recorde
                 note=note,
             )
         )
-    return tuple(lines)
+    return tuple(sorted(lines, key=_saving, reverse=True))
+
+
+def _saving(line: LazyLine) -> int:
+    return line.computed_anon_bytes if line.measured_anon_bytes is None else line.measured_anon_bytes
 
 
 def _ending(run: ImportsRun, plain: Sequence[Recorded]) -> tuple[str, str | None]:
@@ -225,9 +243,11 @@ def _ending(run: ImportsRun, plain: Sequence[Recorded]) -> tuple[str, str | None
     return "pass", None
 
 
-def _notes(run: ImportsRun, counted: Sequence[Recorded], status: str) -> tuple[str, ...]:
+def _notes(run: ImportsRun, starts: Sequence[Recorded], counted: Sequence[Recorded], status: str) -> tuple[str, ...]:
     how, tree = counted[0].how, counted[0].tree
     notes = []
+    if any(start.how.kind == COLD and start.how.page_cache is not PageCache.COLD for start in starts):
+        notes.append("some of its files could not be dropped from the page cache: another process has them mapped")
     if how.stop_reason and status == "pass":
         notes.append(f"{how.stop_reason}; this is what it had imported until then")
     if tree.recorded > len(tree.processes):
@@ -235,10 +255,11 @@ def _notes(run: ImportsRun, counted: Sequence[Recorded], status: str) -> tuple[s
             f"{tree.recorded} processes imported something; shown are the first and the child that imported most:"
             " each further worker pays for its own imports again"
         )
-    if any(load.process == WORKER for load in tree.loads.values()):
+    in_worker = sum(load.self_anon for load in tree.loads.values() if load.process == WORKER)
+    if in_worker >= _WORTH_SAYING_BYTES:
         notes.append(
-            "in a forked worker pages that it copies from its parent are not counted, at most"
-            f" {format_bytes(tree.processes[-1].begin.anon)}"
+            f"{format_bytes(in_worker)} are imported in a forked worker; pages that it copies from its parent, which held"
+            f" {format_bytes(tree.processes[-1].begin.anon)}, are not counted"
         )
     if run.walked:
         notes.append("this kernel's counters lag: figures were checked against page tables from 256 KiB on")

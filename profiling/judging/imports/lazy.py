@@ -58,7 +58,7 @@ def _own_statements(start: Start) -> dict[str, list[str]]:
             line = statement.at.text
             if statement.own and line and statement.name in start.loads:
                 lines[line].append(statement.name)
-                lines[line] += [name for name in _named(statement.name, statement.names, start.loads)]
+                lines[line] += _named(statement.name, statement.names, start.loads)
     return lines
 
 

@@ -5,12 +5,13 @@ The file's form is described in `profiling/measuring/imports/recorder.py`.
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_CHILD = re.compile(r"\.(\d+)")
+_FILE = re.compile(r"(\.\d+)?(\.gz)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +108,12 @@ def _take(process: Process, kind: str, fields: list[str]) -> None:
     if kind == "I":
         module, file, number, at, at_number, own, name, names = fields
         wanted = tuple(names.split(",")) if names else ()
-        body, place = Place(module, file, int(number)), Place("", at, int(at_number))
-        process.statements.append(Statement(body, place, own == "own", name, wanted))
+        place = Place("", at, int(at_number))
+        process.statements.append(Statement(Place(module, file, int(number)), place, own == "own", name, wanted))
         return
     thread, numbers, rest = fields[0], fields[1:4], fields[4:]
     if kind == "B":
-        name, importer, importer_file, importer_line, own_file, own_line, body, body_file, body_line = rest
+        name, importer, importer_file, importer_line, own_file, own_line, module, file, number = rest
         process.events.append(
             Begin(
                 thread,
@@ -120,7 +121,7 @@ def _take(process: Process, kind: str, fields: list[str]) -> None:
                 name,
                 Place(importer, importer_file, int(importer_line)),
                 Place("", own_file, int(own_line)),
-                Place(body, body_file, int(body_line)),
+                Place(module, file, int(number)),
             )
         )
     elif kind in ("E", "X"):
@@ -135,12 +136,18 @@ def _reading(numbers: list[str]) -> Reading:
 
 def read(recording: Path) -> list[Process]:
     """The processes of one start: the first one, then its forked children in the order in which they were forked."""
-    files = [recording, *recording.parent.glob(f"{recording.name}.*")]
     found = []
-    for path in files:
-        if path.is_file() and (path == recording or _CHILD.fullmatch(path.name[len(recording.name) :])):
-            with path.open(encoding="utf-8", errors="surrogateescape") as lines:
-                process = parse(lines)
+    for path in recording.parent.glob(f"{recording.name}*"):
+        if _FILE.fullmatch(path.name[len(recording.name) :]):
+            process = _read(path)
             if process is not None:
-                found.append(process)
-    return found[:1] + sorted(found[1:], key=lambda process: process.begin.t_ns)
+                found.append((path.name.removesuffix(".gz") != recording.name, process.begin.t_ns, process))
+    return [process for *_, process in sorted(found, key=lambda entry: entry[:2])]
+
+
+def _read(path: Path) -> Process | None:
+    if path.suffix == ".gz":
+        with gzip.open(path, "rt", encoding="utf-8", errors="surrogateescape") as lines:
+            return parse(lines)
+    with path.open(encoding="utf-8", errors="surrogateescape") as lines:
+        return parse(lines)

@@ -52,6 +52,15 @@ def import_memray(stub: bool = True) -> None:
         import_memray(stub=False)
 
 
+def import_memray_from(site: str | None) -> None:
+    """Import memray, from a directory that the program does not see where `site` names one."""
+    if site:
+        sys.path.append(site)
+    import_memray()
+    if site:
+        sys.path.remove(site)
+
+
 def track(output: str) -> None:
     """Start the tracker; it stops after threads were joined and the program's own exit handlers have run.
 
@@ -140,16 +149,9 @@ def main() -> None:
     safe_path = getattr(sys.flags, "safe_path", bool(sys.flags.isolated))  # 3.11; before it only -I
     if not safe_path:
         del sys.path[0]  # our own directory
-    site = options.get("--site")
-    recorder = options.get("--recorder")
-    if recorder:
-        start = load_recorder(recorder)
-    else:
-        if site:
-            sys.path.append(site)
-        import_memray()
-        if site:
-            sys.path.remove(site)
+    start = load_recorder(options["--recorder"]) if "--recorder" in options else None
+    if start is None:
+        import_memray_from(options.get("--site"))
 
     if hasattr(sys, "orig_argv"):  # Python 3.10
         sys.orig_argv = [*sys.orig_argv[: -len(sys.argv)], *program]
@@ -165,7 +167,7 @@ def main() -> None:
 
     # From here on everything is recorded, the compilation of the program too, as it is the program's own cost.
     output = os.path.abspath(options["--output"])
-    if recorder:
+    if start is not None:
         start(output, main.__code__.co_filename, options.get("--lazy", ""), options.get("--walk") == "yes")
     else:
         track(output)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from profiling.measuring import store
 from profiling.measuring.capture import LAUNCHER, CannotTrackError, python_program
 from profiling.measuring.capture.command import PythonProgram
 from profiling.measuring.interior import Interior
@@ -48,10 +50,13 @@ class Recording:
         return (program.interpreter, *program.options, launcher, *options, "--", *program.arguments)
 
 
-def clear(directory: Path) -> None:
-    """Remove what `Recording.command` wrote for a start that is over."""
+def tidy(directory: Path) -> None:
+    """After a start: remove what `Recording.command` wrote, and make the recordings a tenth of their size (`.gz`)."""
     for name in (_LAUNCHER_CODE, _RECORDER_CODE):
         (directory / name).unlink(missing_ok=True)
+    for path in list(directory.glob(f"{RECORDING}*")):
+        store.write_atomically(path.with_name(f"{path.name}.gz"), gzip.compress(path.read_bytes(), mtime=0))
+        path.unlink()
 
 
 def recording(interior: Interior) -> Recording:

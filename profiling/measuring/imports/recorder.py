@@ -61,7 +61,7 @@ def start(output: str, launcher: str, lazy: str, walk: bool) -> None:
     the first use of what it binds, or ""; `walk`: the kernel's counters lag, so walk page tables where it matters.
     """
     global _base, _output, _launcher, _not_own, _lazy_at, _walk, _import, _find_and_load, _gcd_import
-    import _frozen_importlib as bootstrap  # type: ignore[import-not-found]
+    bootstrap: Any = sys.modules["_frozen_importlib"]
     import builtins
 
     _base = _output = output
@@ -89,7 +89,7 @@ def _open() -> None:
         os.close(handle)
     except OSError:
         return
-    version = "%d.%d.%d" % sys.version_info[:3]
+    version = ".".join([str(part) for part in sys.version_info[:3]])
     _write("P", os.getpid(), os.getppid(), time.monotonic_ns(), *_reading(), version)
 
 
@@ -230,7 +230,7 @@ def _package(namespace: Any) -> str:
     if not isinstance(package, str):
         name = namespace.get("__name__") or ""
         package = name if "__path__" in namespace else str(name).rpartition(".")[0]
-    return package
+    return str(package)
 
 
 def import_statement(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:

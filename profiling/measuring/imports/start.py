@@ -13,7 +13,7 @@ from profiling.import_costs import COLD, ImportStart
 from profiling.measuring import page_cache, store
 from profiling.measuring.capture import python_program
 from profiling.measuring.events import Observer, PhaseStarted
-from profiling.measuring.imports.command import Recording, clear, importing, recording
+from profiling.measuring.imports.command import Recording, importing, recording, tidy
 from profiling.measuring.interrupts import uninterrupted
 from profiling.measuring.readiness import claim_port, free_port, is_ready
 from profiling.measuring.sandboxes.base import Launch, Running, Sandbox
@@ -81,7 +81,7 @@ class Starter:
             outcome, reason = self._wait(running, port, began + plan.timeout_s)
             elapsed_s = time.monotonic() - began
         kills = running.counters().oom_kills
-        clear(directory)
+        tidy(directory)
         if kills:
             outcome, reason = Outcome.OOM_KILLED, "killed at the limit of the recording"
         return ImportStart(
