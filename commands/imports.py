@@ -125,7 +125,7 @@ def imports(
             port=port,
             walk=counters_lag(),
         )
-        policy = Imports(repeats=repeats, cold=cold, lazy=lazy)
+        policy = Imports(repeats=repeats, cold=cold, lazy=lazy, modules=modules)
         run, found = _record(policy, plan, opened, directory, observer)
     _check_found(run, found)
     write_files(directory, run, found)

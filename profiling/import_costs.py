@@ -127,6 +127,8 @@ class ImportCosts(Value, frozen=True, kw_only=True):
     status: str
     """`pass`: recorded to the end; `fail`: the program was killed, or ended before that; `skipped`."""
     problem: str | None = None
+    complete: bool = True
+    """False: it ended, was ended or was given up before it was ready, so that more may have come."""
     total_anon_bytes: int = 0
     total_file_bytes: int = 0
     total_low_bytes: int = 0

@@ -12,7 +12,7 @@ from profiling.errors import CannotRunError, DataError
 from profiling.experiments.policy import Step, carry_out
 from profiling.import_costs import COLD, LAZY, WARM, ImportCosts, ImportsRun, ImportStart
 from profiling.judging.imports import recording
-from profiling.judging.imports.costs import Recorded, candidates, costs
+from profiling.judging.imports.costs import Recorded, candidates, costs, problem
 from profiling.judging.imports.tree import start as tree_of
 from profiling.manifests.secrets import redacted_words
 from profiling.measuring import store
@@ -43,17 +43,20 @@ class Imports:
     """Cold and warm starts in turns, so that a machine that slows down slows both; then the import statements whose
     modules hold most, each put off in a start of its own. What does not end well is not made again."""
 
-    def __init__(self, *, repeats: int, cold: bool, lazy: int) -> None:
-        """`lazy`: how many statements to put off at most. Raises ValueError for fewer than one repeat."""
+    def __init__(self, *, repeats: int, cold: bool, lazy: int, modules: Sequence[str] = ()) -> None:
+        """`lazy`: how many statements to put off at most; `modules`: what is imported, if it is no command.
+
+        Raises ValueError for fewer than one repeat."""
         if repeats < 1:
             raise ValueError("imports need at least one start")
         kinds = (COLD, WARM) if cold else (WARM,)
         self._planned = [ImportStep(variant=kind, repeat=turn) for turn in range(1, repeats + 1) for kind in kinds]
         self._lazy = lazy
+        self._modules = tuple(modules)
         self._putoffs: list[str] | None = None
 
     def next_step(self, done: Sequence[tuple[Step, Recorded]]) -> ImportStep | None:
-        if any(start.how.outcome is not Outcome.COMPLETED for _, start in done if start.how.kind != LAZY):
+        if any(not self._went_well(start) for _, start in done if start.how.kind != LAZY):
             return None
         if len(done) < len(self._planned):
             return self._planned[len(done)]
@@ -64,6 +67,9 @@ class Imports:
         if number < len(self._putoffs):
             return ImportStep(variant=LAZY, repeat=number + 1, lazy=self._putoffs[number])
         return None
+
+    def _went_well(self, start: Recorded) -> bool:
+        return start.how.outcome is Outcome.COMPLETED and problem(start, self._modules, 0) is None
 
 
 def make(

@@ -42,7 +42,7 @@ def in_words(costs: ImportCosts) -> str:
     """ "its imports hold 212 MiB: torch 140 MiB (app.py:3), transformers 48 MiB (app.py:4)"."""
     if costs.status == "skipped":
         return f"its imports could not be recorded: {costs.problem}"
-    least = "at least " if costs.status == "fail" or costs.notes else ""
+    least = "" if costs.complete else "at least "
     named = [package for package in costs.packages if package.anon_bytes >= NOISE_BYTES][:_NAMED]
     words = ", ".join(
         f"{package.name} {format_bytes(package.anon_bytes)}" + (f" ({package.line})" if package.line else "")

@@ -57,7 +57,8 @@ def costs(run: ImportsRun, starts: Sequence[Recorded]) -> ImportCosts:
         return ImportCosts(name=run.name, status="skipped", problem=run.skipped or "nothing was recorded")
     plain = [start for start in starts if start.how.kind != LAZY and start.tree.loads]
     cold = [start for start in plain if start.how.kind == COLD and counted[0].how.kind != COLD]
-    status, problem = _ending(run, plain)
+    wrong = next((said for start in plain if (said := problem(start, run.modules, run.limit_bytes))), None)
+    status = "fail" if wrong else "pass"
     totals = [start.tree.anon for start in plain]
     first = counted[0].tree
     modules = tuple(
@@ -66,7 +67,8 @@ def costs(run: ImportsRun, starts: Sequence[Recorded]) -> ImportCosts:
     return ImportCosts(
         name=run.name,
         status=status,
-        problem=problem,
+        problem=wrong,
+        complete=status == "pass" and counted[0].how.stop_reason is None,
         total_anon_bytes=_median(counted, lambda tree: tree.anon),
         total_file_bytes=_median(counted, lambda tree: tree.file),
         total_low_bytes=min(totals),
@@ -222,25 +224,20 @@ def _saving(line: LazyLine) -> int:
     return line.computed_anon_bytes if line.measured_anon_bytes is None else line.measured_anon_bytes
 
 
-def _ending(run: ImportsRun, plain: Sequence[Recorded]) -> tuple[str, str | None]:
-    """(status, what went wrong)."""
-    for start in plain:
-        how, during = start.how, start.tree.unfinished
-        importing = f" while importing {during.name}" if during else ""
-        if how.outcome is Outcome.OOM_KILLED:
-            return "fail", f"killed at the limit of {format_bytes(run.limit_bytes)}{importing}"
-        if how.outcome is Outcome.CRASHED:
-            return "fail", f"{how.stop_reason}{importing}" + (f": {how.said}" if how.said else "")
-        if how.outcome is Outcome.NEVER_READY and (during or run.modules):
-            return "fail", f"{how.stop_reason}{importing}"
-        for name in run.modules:
-            load = start.tree.loads.get(name)
-            if load is not None and load.error is not None:
-                return (
-                    "fail",
-                    f"{'the process ended' if during else load.error} while importing {(during or load).name}",
-                )
-    return "pass", None
+def problem(start: Recorded, modules: Sequence[str], limit_bytes: int) -> str | None:
+    """What went wrong in a start in which nothing was put off; `modules`: what was asked to be imported, if not a command."""
+    how, during = start.how, start.tree.unfinished
+    importing = f" while importing {during.name}" if during else ""
+    if how.outcome is Outcome.OOM_KILLED:
+        return f"killed at the limit of {format_bytes(limit_bytes)}{importing}"
+    if how.outcome is Outcome.CRASHED:
+        return f"{how.stop_reason}{importing}" + (f": {how.said}" if how.said else "")
+    if how.outcome is Outcome.NEVER_READY and (during or modules):
+        return f"{how.stop_reason}{importing}"
+    if modules and during:
+        return f"the process ended{importing}"
+    failed = next((load for name in modules if (load := start.tree.loads.get(name)) and load.error), None)
+    return f"{failed.error} while importing {failed.name}" if failed else None
 
 
 def _notes(run: ImportsRun, starts: Sequence[Recorded], counted: Sequence[Recorded], status: str) -> tuple[str, ...]:

@@ -99,7 +99,7 @@ def parse(lines: Iterable[str]) -> Process | None:
                 process = Process(int(pid), int(parent), _reading(numbers), python)
             elif process is not None:
                 _take(process, kind, fields)
-        except ValueError:
+        except (IndexError, ValueError):
             continue
     return process
 

@@ -54,7 +54,7 @@ def tidy(directory: Path) -> None:
     """After a start: remove what `Recording.command` wrote, and make the recordings a tenth of their size (`.gz`)."""
     for name in (_LAUNCHER_CODE, _RECORDER_CODE):
         (directory / name).unlink(missing_ok=True)
-    for path in list(directory.glob(f"{RECORDING}*")):
+    for path in [path for path in directory.glob(f"{RECORDING}*") if path.suffix != ".gz"]:
         store.write_atomically(path.with_name(f"{path.name}.gz"), gzip.compress(path.read_bytes(), mtime=0))
         path.unlink()
 

@@ -62,6 +62,7 @@ def start(output: str, launcher: str, lazy: str, walk: bool) -> None:
     """
     global _base, _output, _launcher, _not_own, _lazy_at, _walk, _import, _find_and_load, _gcd_import
     bootstrap: Any = sys.modules["_frozen_importlib"]
+    import atexit
     import builtins
 
     _base = _output = output
@@ -76,8 +77,6 @@ def start(output: str, launcher: str, lazy: str, walk: bool) -> None:
     builtins.__import__ = import_statement
     bootstrap._find_and_load = load
     bootstrap._gcd_import = import_by_name
-    import atexit
-
     atexit.register(_exit)
 
 
@@ -300,6 +299,9 @@ class Lazy:
     def __getattribute__(self, name: str) -> Any:
         if name in ("_oomproof_get", "_oomproof_place"):
             return object.__getattribute__(self, name)
+        if name == "__mro_entries__":
+            # It is asked for by this name, not of the type: a class that is derived from what it stands for.
+            return getattr(real(self), name, lambda _: (real(self),))
         frame = sys._getframe(1)
         if (frame.f_code.co_filename, frame.f_lineno) == object.__getattribute__(self, "_oomproof_place"):
             # `import a.b as c`: the statement itself asks a for b.
@@ -315,14 +317,11 @@ class Lazy:
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         return real(self)(*arguments, **named)
 
-    def __mro_entries__(self, bases: Any) -> Any:
-        return (real(self),)
-
     def __instancecheck__(self, thing: Any) -> bool:
-        return isinstance(thing, real(self))
+        return isinstance(real(thing) if type(thing) is Lazy else thing, real(self))
 
     def __subclasscheck__(self, thing: Any) -> bool:
-        return issubclass(thing, real(self))
+        return issubclass(real(thing) if type(thing) is Lazy else thing, real(self))
 
 
 def real(lazy: Any) -> Any:
