@@ -100,6 +100,8 @@ def imports(
     Exit code: 0 recorded to the end, 1 an import failed, was killed or did not return, 4 it is no Python program.
     """
     for name in modules:
+        if name.endswith(".py") and Path(name).is_file():
+            raise click.UsageError(f"{name!r} is a file; name the module: {name.removesuffix('.py').replace('/', '.')}")
         if not _MODULE.fullmatch(name):
             raise click.UsageError(
                 f"{name!r} is no module's name; write it as in an import statement, like app or app.models"

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from profiling.import_costs import ImportCosts, ModuleCost
+from profiling.import_costs import ImportCosts, ModuleCost, PackageCost
 
 _ROWS_AT_MOST = 12
 """Children of one module that are shown each in a row of its own."""
@@ -44,6 +44,12 @@ class Forest:
         """What it loaded, largest first; None: what nothing else loaded."""
         found = self._roots if module is None else self._below.get(module.name, [])
         return sorted(found, key=lambda child: (-child.anon_bytes, -child.file_bytes, child.name))
+
+
+def packages(costs: ImportCosts, most: int) -> tuple[tuple[PackageCost, ...], tuple[PackageCost, ...]]:
+    """The packages to show each in a row of its own, at most so many, and those that are too small or too many."""
+    shown = [p for p in costs.packages if max(p.anon_bytes, p.file_bytes) >= _LEAST_BYTES][:most]
+    return tuple(shown), tuple(package for package in costs.packages if package not in shown)
 
 
 def rows(costs: ImportCosts, depth: int) -> Iterator[Row]:

@@ -12,13 +12,16 @@ from profiling.import_costs import ImportCosts, ImportsRun, ModuleCost
 from profiling.manifests.secrets import redacted_words
 from profiling.units import format_bytes, format_percent, format_seconds
 from reports.html import moment
-from reports.imports.forest import Forest, rows
+from reports.imports.forest import Forest, packages, rows
 from reports.imports.words import LAZY_WORDS, imported, module_words, modules, sign_of, summary, where
 
 _LEVELS = 9
 _NARROWEST = 0.004
 """A module that takes less of the picture's width is not drawn: nobody would see it."""
+_READABLE = 0.03
+"""Narrower ones bear no name: a letter or two say nothing."""
 _DEPTH = 4
+_PACKAGES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +34,15 @@ class Brick:
     level: int
     tone: int
 
+    @property
+    def name(self) -> str:
+        return self.module.name if self.width >= 100 * _READABLE else ""
+
 
 def render_html(run: ImportsRun, costs: ImportCosts) -> str:
     """The page as text."""
     found = list(_bricks(costs))
+    shown, rest = packages(costs, _PACKAGES)
     return _ENVIRONMENT.get_template("imports.html.j2").render(
         run=run,
         costs=costs,
@@ -42,6 +50,8 @@ def render_html(run: ImportsRun, costs: ImportCosts) -> str:
         summary=summary(run, costs),
         bricks=found,
         levels=max((brick.level for brick in found), default=0) + 1,
+        packages=shown,
+        packages_left=rest,
         rows=list(rows(costs, _DEPTH)) if costs.modules else [],
         where=where(run),
         lazy_words=LAZY_WORDS,

@@ -8,12 +8,12 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from profiling.import_costs import ImportCosts, ImportsRun, PackageCost
+from profiling.import_costs import ImportCosts, ImportsRun
 from profiling.units import format_bytes
-from reports.imports.forest import Row, rows
+from reports.imports.forest import Row, packages, rows
 from reports.imports.words import LAZY_WORDS, imported, module_words, modules, sign_of, summary, where
 from reports.text import MAX_WIDTH, without_commands, wrapped
-from reports.words import BAD, GOOD, UNSURE
+from reports.words import BAD, GOOD, UNSURE, printable
 
 _STYLES = {GOOD: "green", BAD: "bold red", UNSURE: "yellow"}
 _BAR = 12
@@ -33,16 +33,16 @@ def render_text(
     sign = sign_of(costs)
     console.print(Text(f"{sign.symbol} {sign.word.upper()}", style=f"bold {_STYLES[sign.tone].removeprefix('bold ')}"))
     head, *lines = summary(run, costs)
-    wrapped(console, Text(head, style="bold"), "  ")
+    wrapped(console, Text(printable(head), style="bold"), "  ")
     for line in lines:
-        wrapped(console, Text(line), "  · ")
+        wrapped(console, Text(printable(line)), "  · ")
     console.print()
     if costs.modules:
         _packages(console, costs)
         _tree(console, costs, depth)
         _lazy(console, costs)
     for name, text in where(run):
-        wrapped(console, Text(text, style="not dim"), f"{name:<8}", style="dim")
+        wrapped(console, Text(printable(text), style="not dim"), f"{name:<8}", style="dim")
     console.print(Text("report  ", style="dim").append(report, style="not dim"), soft_wrap=True)
     assert isinstance(console.file, io.StringIO)
     return without_commands(console.file.getvalue(), colour)
@@ -66,7 +66,7 @@ def _figures(anon: int, file: int, whole: int) -> Text:
 
 def _put(console: Console, line: Text, place: str, more: str = "") -> None:
     """A line with a place behind it, whose end tells most, and `more` where there is room."""
-    room = console.width - cell_len(line.plain) - 2
+    place, room = printable(place), console.width - cell_len(line.plain) - 2
     if place and room >= 8:
         line.append(f"  {place if len(place) <= room else '…' + place[1 - room :]}", style="dim")
     if more and console.width - cell_len(line.plain) - 2 >= len(more):
@@ -76,18 +76,16 @@ def _put(console: Console, line: Text, place: str, more: str = "") -> None:
 
 
 def _packages(console: Console, costs: ImportCosts) -> None:
-    shown: tuple[PackageCost, ...] = costs.packages[:_PACKAGES]
+    shown, rest = packages(costs, _PACKAGES)
     name = max((cell_len(package.name) for package in shown), default=0)
     _head(console, "Packages, with all that they load", f"{'anonymous':>{_SIZE}} {'files':>{_SIZE}}")
     for package in shown:
         line = _figures(package.anon_bytes, package.file_bytes, costs.total_anon_bytes)
-        line.append(set_cell_size(package.name, min(name, 30)), style="bold")
+        line.append(set_cell_size(printable(package.name), min(name, 30)), style="bold")
         _put(console, line, package.line or "", modules(package.modules))
-    if len(costs.packages) > len(shown):
-        rest = costs.packages[len(shown) :]
-        more = f"{len(rest)} more packages"
+    if rest:
         line = _figures(sum(p.anon_bytes for p in rest), sum(p.file_bytes for p in rest), costs.total_anon_bytes)
-        _put(console, line.append(more, style="dim"), "")
+        _put(console, line.append(f"{len(rest)} more", style="dim"), "")
     console.print()
 
 
@@ -98,7 +96,7 @@ def _tree(console: Console, costs: ImportCosts, depth: int) -> None:
         if row.module is None:
             _put(console, line.append(f"{row.count:,} smaller", style="dim"), "")
             continue
-        line.append(row.module.name, style="bold" if row.module.own else "")
+        line.append(printable(row.module.name), style="bold" if row.module.own else "")
         _put(console, line, module_words(row.module))
     console.print()
 
@@ -117,10 +115,10 @@ def _lazy(console: Console, costs: ImportCosts) -> None:
         text = Text(
             f"  {format_bytes(line.measured_anon_bytes):>{_SIZE}} {format_bytes(line.computed_anon_bytes):>{_SIZE}}  "
         )
-        text.append(line.line, style="bold")
+        text.append(printable(line.line), style="bold")
         _put(console, text, imported(line), modules(line.modules))
         if line.note:
-            wrapped(console, Text(line.note), " " * (2 * _SIZE + 5) + "→ ", style="dim")
+            wrapped(console, Text(printable(line.note)), " " * (2 * _SIZE + 5) + "→ ", style="dim")
     if len(costs.lazy) > _LINES:
         console.print(Text(f"{'':>{2 * _SIZE + 5}}and {len(costs.lazy) - _LINES} more in the report", style="dim"))
     wrapped(console, Text(LAZY_WORDS), "  ", "dim")

@@ -121,7 +121,7 @@ def test_the_limit_holds_and_what_was_killed_is_shown(tmp_path: Path) -> None:
             4,
             ("no_such_module cannot be imported by", "No module named 'no_such_module'", "--python"),
         ),
-        (("app.py",), 4, ("cannot be imported", "'app' is not a package", "--python")),
+        (("app.py",), 2, ("is a file; name the module: app",)),
         (("app:app",), 2, ("no module's name",)),
         (("app", "--python", "no-such-python"), 4, ("`no-such-python` was not found", "imports MODULE --python PATH")),
         (("--python", "python3", "--", "true"), 2, ("--python goes with MODULE",)),
@@ -208,6 +208,7 @@ def test_a_directory_of_another_kind_is_no_imports(tmp_path: Path, capsys: pytes
     assert "schema version" in capsys.readouterr().err
 
 
+@pytest.mark.e2e
 def test_the_reference_backend_tells_what_torch_and_transformers_cost(tmp_path: Path) -> None:
     """Against what the process itself sees of them, without the recorder."""
     code, document = imports(
