@@ -26,6 +26,7 @@ from profiling.measuring.capture import CannotTrackError
 from profiling.measuring.events import ExperimentStarted, Observer
 from profiling.measuring.imports.kernel import counters_lag, default_limit
 from profiling.measuring.imports.start import ImportPlan, open_starter
+from profiling.measuring.interrupts import ignore_further
 from profiling.measuring.sandboxes.base import Sandbox
 from profiling.values import Limits, Service, Target
 from reports.imports import RENDERERS, folded, report_path
@@ -154,6 +155,7 @@ def _record(
     try:
         run, _ = experiment.make(policy, starter, directory, run, observer)
     except KeyboardInterrupt:
+        ignore_further()  # whoever asks twice means the same, and what there is must be saved
         experiment.save(directory, msgspec.structs.replace(experiment.load(directory), interrupted=True))
         raise InterruptedRunError(
             f"interrupted; what was recorded is in {directory}", f"see it with: report {directory}"

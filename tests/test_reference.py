@@ -30,6 +30,8 @@ EXAMPLES = {
     "python cli.py profile per-request": "test_profile_blames_the_line_that_loads_the_weights",
     "python cli.py profile --memory 512MiB -- gunicorn app:app --bind {host}:{port}": "tests/test_cli.py",
     "python cli.py verify --memory 512MiB -- gunicorn app:app --bind {host}:{port}": "tests/test_verify.py",
+    "python cli.py imports": "tests/commands/test_imports.py",
+    "python cli.py imports -- gunicorn app:app --bind {host}:{port}": "tests/profiling/measuring/imports/test_recorder.py",
     "python cli.py report runs/*-compare-*": "test_the_default_comparison_is_proved",
     "python cli.py doctor": "tests/test_cli.py",
 }

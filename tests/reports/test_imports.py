@@ -23,9 +23,9 @@ HOSTILE = "<script>alert(1)</script>\x1b[2J"
 
 def module(name: str, itself: float, whole: float, parent: str | None = None, **more: object) -> ModuleCost:
     said: dict[str, object] = {
-        "self_anon_bytes": int(itself * MIB), "self_file_bytes": 0, "anon_bytes": int(whole * MIB), "file_bytes": int(whole * MIB / 4),
-        "imported_by": parent or "__main__", "line": "app.py:3", "statement": "app.py:3", "anon_low_bytes": int(whole * MIB),
-        "anon_high_bytes": int(whole * MIB), "time_s": whole / 100,
+        "self_anon_bytes": int(itself * MIB), "self_file_bytes": 0, "anon_bytes": int(whole * MIB),
+        "file_bytes": int(whole * MIB / 4), "imported_by": parent or "__main__", "line": "app.py:3", "statement": "app.py:3",
+        "anon_low_bytes": int(whole * MIB), "anon_high_bytes": int(whole * MIB), "time_s": whole / 100,
     }  # fmt: skip
     return ModuleCost(name=name, parent=parent, **{**said, **more})  # type: ignore[arg-type]
 
