@@ -16,6 +16,7 @@ from commands.options import json_option
 from profiling.errors import DataError
 from profiling.experiments import imports, record
 from profiling.experiments.record import Experiment
+from profiling.import_costs import ImportCosts
 from profiling.judging.report import Report
 from profiling.measuring import store
 from profiling.values import Budget, Profile, Summary
@@ -28,12 +29,13 @@ from profiling.values import Budget, Profile, Summary
 @json_option
 @click.pass_context
 def report(ctx: click.Context, runs: tuple[Path, ...], csv_only: bool, schema: bool, as_json: bool) -> None:
-    """Render the report of RUN... again: a directory that `compare` or `profile` printed, or single runs within one.
+    """Render the report of RUN... again: a directory that `compare` or `profile` printed, a recording of `imports`, or
+    single runs within one.
 
     Several runs come onto one page, in the first one's directory's parent. Exit code: as the runs themselves say.
     """
     if schema:
-        _, schemas = msgspec.json.schema_components((Summary, Profile), ref_template="#/$defs/{name}")
+        _, schemas = msgspec.json.schema_components((Summary, Profile, ImportCosts), ref_template="#/$defs/{name}")
         click.echo(msgspec.json.format(msgspec.json.encode({"$defs": schemas}), indent=2).decode())
         return
     if not runs:

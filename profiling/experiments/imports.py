@@ -139,27 +139,26 @@ def plan_after_kill(target: Target, sandbox: Sandbox) -> ImportPlan:
 
 
 def described(plan: ImportPlan, starter: Starter | None, sandbox: Sandbox, argv: tuple[str, ...]) -> ImportsRun:
-    """What is about to be recorded. `starter`: None where the program cannot be entered."""
+    """What is about to be recorded, without what looks like a secret. `starter`: None where the program cannot be entered."""
     service = plan.target.service
     return ImportsRun(
         name=plan.name,
         modules=plan.modules,
-        command=starter.command if starter else service.command,
+        command=redacted_words(starter.command if starter else service.command),
         interpreter=starter.interpreter if starter else None,
         directory=starter.directory if starter else service.directory,
         sandbox=sandbox.name,
         sandbox_reason=sandbox.reason,
         limit_bytes=plan.limits.memory_bytes,
         walked=plan.walk,
-        argv=argv,
+        argv=redacted_words(argv),
         created_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     )
 
 
 def save(directory: Path, run: ImportsRun) -> None:
-    """Write `imports.json`, command lines without what looks like a secret. Raises OutputError."""
-    shown_run = msgspec.structs.replace(run, argv=redacted_words(run.argv), command=redacted_words(run.command))
-    store.write_atomically(directory / FILE_NAME, msgspec.json.format(msgspec.json.encode(shown_run), indent=1))
+    """Write `imports.json`. Raises OutputError."""
+    store.write_atomically(directory / FILE_NAME, msgspec.json.format(msgspec.json.encode(run), indent=1))
 
 
 def load(directory: Path) -> ImportsRun:

@@ -196,6 +196,7 @@ def test_ctrl_c_ends_it_with_130_and_what_there_is_can_be_seen(tmp_path: Path) -
     (directory,) = (tmp_path / "runs").iterdir()
     assert json.loads((directory / "imports.json").read_text())["interrupted"]
     assert str(directory.relative_to(tmp_path)) in rest
+    assert not [*directory.glob("*/*.pyc"), *directory.glob("*/*.bin")]
     shown = run_cli("report", str(directory))
     assert shown.returncode == 0
     assert "first" in shown.stdout

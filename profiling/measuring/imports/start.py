@@ -9,7 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from profiling.errors import OutputError
 from profiling.import_costs import COLD, ImportStart
+from profiling.manifests.secrets import redacted_words
 from profiling.measuring import page_cache, store
 from profiling.measuring.capture import python_program
 from profiling.measuring.events import Observer, PhaseStarted
@@ -73,15 +75,18 @@ class Starter:
         cache = self._page_cache(kind, title, observer)
         observer.notify(PhaseStarted(run=title, phase="imports"))
         interior = self._sandbox.interior(self._target.service, directory.resolve())
-        command = self._recording.command(interior, directory.resolve(), lazy=lazy, walk=plan.walk)
-        service = with_command(self._target.service, command, interior.directory)
         port = claim_port(plan.port) if plan.port else free_port()
-        began = time.monotonic()
-        with self._started(service, port, directory) as running:
-            outcome, reason = self._wait(running, port, began + plan.timeout_s)
-            elapsed_s = time.monotonic() - began
+        try:
+            command = self._recording.command(interior, directory.resolve(), lazy=lazy, walk=plan.walk)
+            service = with_command(self._target.service, command, interior.directory)
+            began = time.monotonic()
+            with self._started(service, port, directory) as running:
+                outcome, reason = self._wait(running, port, began + plan.timeout_s)
+                elapsed_s = time.monotonic() - began
+        finally:
+            with uninterrupted(), contextlib.suppress(OutputError):  # as it was written it can be read as well
+                tidy(directory)
         kills = running.counters().oom_kills
-        tidy(directory)
         if kills:
             outcome, reason = Outcome.OOM_KILLED, "killed at the limit of the recording"
         return ImportStart(
@@ -173,11 +178,11 @@ def _how(status: int) -> str:
 
 
 def _last_line(log: Path) -> str | None:
-    """The last line that the program printed: of a traceback, what it was about."""
+    """The last line that the program printed, of a traceback what it was about; without what looks like a secret."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
             lines = file.read().decode(errors="replace").strip().splitlines()
     except OSError:
         return None
-    return lines[-1].strip()[:_LINE_LENGTH] if lines else None
+    return " ".join(redacted_words(lines[-1].split()))[:_LINE_LENGTH] if lines else None

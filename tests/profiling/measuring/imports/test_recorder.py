@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -384,6 +385,34 @@ def test_a_script_and_a_module_as_programs(tmp_path: Path) -> None:
         assert found.status == "pass"
         assert not found.complete
         assert any("ended by itself before it was ready" in note for note in found.notes)
+
+
+def _interpreters() -> list[str]:
+    """Every CPython from 3.8 on that is on PATH and runs, each version once."""
+    found = {}
+    for name in ("python3", *(f"python3.{minor}" for minor in range(8, 15))):
+        path = shutil.which(name)
+        code = "import sys; print(*sys.version_info[:2])"
+        done = path and subprocess.run([path, "-c", code], capture_output=True, text=True, check=False)
+        if path and done and done.returncode == 0:
+            found[done.stdout] = path
+    return sorted(found.values())
+
+
+def test_other_interpreters_are_recorded_alike(tmp_path: Path) -> None:
+    interpreters = _interpreters()
+    assert interpreters
+    for number, interpreter in enumerate(interpreters):
+        found = record(program(tmp_path / f"p{number}", **LAZY), "app", command=[interpreter, "-c", "pass"], lazy=1)
+        assert holds(found.total_anon_bytes, 80), (interpreter, found)
+        assert holds(found.lazy[0].measured_anon_bytes or 0, 40), (interpreter, found.lazy)
+
+
+def test_what_it_said_is_shown_without_its_secrets(tmp_path: Path) -> None:
+    text = "raise ValueError('cannot reach postgres://me:hunter2hunter2@db/x')"
+    found = record(program(tmp_path / "p", app=f"import json\n{text}"), "app")
+    assert "cannot reach" in str(found.problem)
+    assert "hunter2" not in str(found.problem)
 
 
 def test_what_is_not_python_says_so(tmp_path: Path) -> None:
