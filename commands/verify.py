@@ -15,6 +15,7 @@ from commands.options import load_options, output_options, target_options
 from commands.sandbox import open_sandbox
 from profiling.experiments import imports, record
 from profiling.experiments.record import Experiment
+from profiling.judging.imports.blame import starved_at_start
 from profiling.measuring.events import ExperimentStarted, PhaseStarted
 from profiling.measuring.measure import RunPlan, measure
 
@@ -73,8 +74,8 @@ def verify(
             settle_s=_SETTLE_S,
             probe=True,
         )
-        result = measure(plan, opened, directory / experiment.runs[0], observer)
-        if result.oom_kills and result.ready_ns is None:
+        measure(plan, opened, directory / experiment.runs[0], observer)
+        if starved_at_start(record.load_run(directory / experiment.runs[0], job.budget)):
             experiment = msgspec.structs.replace(experiment, imports=f"2-imports-{name}")
             record.save(directory, experiment)
             imports_plan = imports.plan_after_kill(target, opened)

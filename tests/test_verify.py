@@ -184,3 +184,23 @@ def test_a_kill_at_the_start_that_is_not_the_imports_says_so(tmp_path: Path) -> 
     check = next(check for check in document["checks"] if check["id"] == "startup-memory")
     assert "its imports hold" in check["message"]
     assert "look at what its own code makes before it is ready" in check["hint"]
+
+
+def test_a_service_that_hangs_at_its_limit_before_it_is_ready_names_them_as_well(tmp_path: Path) -> None:
+    (tmp_path / "weights.py").write_text("held = bytearray(84 << 20)\n")
+    (tmp_path / "app.py").write_text("import weights\nimport threading\nthreading.Event().wait()\n")
+    (tmp_path / "oomproof.toml").write_text(
+        f"[target]\ncommand = ['{sys.executable}', 'app.py']\nready = '/'\nmemory = '96MiB'\nstartup_timeout = '2s'\n"
+    )
+    done = run_cli("verify", "--json", "--sandbox", "cgroup", "--duration", "1s", cwd=tmp_path)
+    document = json.loads(done.stdout)
+    check = next(check for check in document["checks"] if check["id"] == "start")
+    assert (done.returncode, check["status"], document["run"]["oom_kills"]) == (1, "fail", 0)
+    assert "it stood at its limit of 96 MiB; its imports hold at least 84" in check["message"]
+    assert re.search(r"weights 84(\.\d)? MiB \(app\.py:1\)", check["message"])
+    assert not any(path.name.startswith("2-") for path in _of_a_small_one_that_is_never_ready(tmp_path).iterdir())
+
+
+def _of_a_small_one_that_is_never_ready(directory: Path) -> Path:
+    _, document = verify(directory, "never_ready", "--duration", "1s", timeout="2s")
+    return Path(document["report"]).parent

@@ -1,4 +1,4 @@
-"""A kill before the service was ready, with the imports that cost most. Pure."""
+"""A service that found no memory to start in, with the imports that cost most. Pure."""
 
 from __future__ import annotations
 
@@ -10,25 +10,40 @@ from profiling.import_costs import ImportCosts
 from profiling.judging.imports.costs import NOISE_BYTES
 from profiling.judging.report import AnalysedRun
 from profiling.units import format_bytes
-from profiling.values import Finding
+from profiling.values import Finding, Outcome
 
-KILLED_AT_START = "oom-kill-at-start"
+_KILLED, _NEVER_READY = "oom-kill-at-start", "never-ready"
+_FULL = 0.9
+"""From this share of the limit on, a service that never got ready may have hung at it: the kernel takes its code away, over
+and over, and with a fast disk finds no reason to kill."""
 _NAMED = 3
 _SMALL = 0.25
 """Imports that hold less than this share of the limit are not what it died of."""
 
 
+def starved_at_start(run: AnalysedRun) -> bool:
+    """Whether it was killed before it was ready, or never got ready with hardly any memory left."""
+    summary = run.summary
+    if summary.ready or summary.outcome is Outcome.INTERRUPTED:
+        return False
+    full = (summary.peak_unreclaimable_bytes or 0) >= _FULL * summary.memory_limit_bytes
+    return summary.oom_kills > 0 or (summary.outcome is Outcome.NEVER_READY and full)
+
+
 def with_imports(run: AnalysedRun, costs: ImportCosts, directory: str) -> AnalysedRun:
-    """The run with the imports named in what is said of its kill; `directory`: where they are recorded."""
+    """The run with the imports named in what is said of its start; `directory`: where they are recorded."""
     findings = tuple(
-        _with(finding, costs, run.summary.memory_limit_bytes, directory) if finding.id == KILLED_AT_START else finding
+        _with(finding, costs, run.summary.memory_limit_bytes, directory)
+        if finding.id in (_KILLED, _NEVER_READY)
+        else finding
         for finding in run.summary.findings
     )
     return dataclasses.replace(run, summary=msgspec.structs.replace(run.summary, findings=findings))
 
 
 def _with(finding: Finding, costs: ImportCosts, limit: int, directory: str) -> Finding:
-    message = f"{finding.message}; {in_words(costs)}"
+    full = f"; it stood at its limit of {format_bytes(limit)}" if finding.id == _NEVER_READY else ""
+    message = f"{finding.message}{full}; {in_words(costs)}"
     if costs.status == "skipped":
         return msgspec.structs.replace(finding, message=message)
     if costs.total_anon_bytes < _SMALL * limit:

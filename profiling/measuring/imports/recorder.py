@@ -19,7 +19,7 @@ A forked child writes a file of its own: FILE.PID. It is compiled under the name
 tracebacks and warnings leave its frames out as they do importlib's.
 """
 # ruff: noqa: PLW0603  (one process, one recording: its state is this module's)
-# ruff: noqa: PTH120  (pathlib would have to be imported into the target)
+# ruff: noqa: PTH119, PTH120  (pathlib would have to be imported into the target)
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _IMPORTLIB = ("importlib", "importlib._bootstrap", "importlib._bootstrap_externa
 _base = ""
 _output = ""
 _launcher = ""
-_not_own: tuple[str, ...] = ()
+_library = ""
 _lazy_at: tuple[str, int] | None = None
 _walk = False
 _last_walk: tuple[int, int, int, int] | None = None
@@ -60,7 +60,7 @@ def start(output: str, launcher: str, lazy: str, walk: bool) -> None:
     `launcher`: the file whose frames are not the program's; `lazy`: "FILE:LINE" of an import statement to carry out at
     the first use of what it binds, or ""; `walk`: the kernel's counters lag, so walk page tables where it matters.
     """
-    global _base, _output, _launcher, _not_own, _lazy_at, _walk, _import, _find_and_load, _gcd_import
+    global _base, _output, _launcher, _library, _lazy_at, _walk, _import, _find_and_load, _gcd_import
     bootstrap: Any = sys.modules["_frozen_importlib"]
     import atexit
     import builtins
@@ -70,7 +70,7 @@ def start(output: str, launcher: str, lazy: str, walk: bool) -> None:
     if lazy:
         file, _, line = lazy.rpartition(":")
         _lazy_at = (file, int(line))
-    _not_own = (os.path.dirname(os.__file__) + os.sep, os.path.dirname(sys.executable) + os.sep)
+    _library = os.path.dirname(os.__file__) + os.sep
     _open()
     _import, _find_and_load, _gcd_import = builtins.__import__, bootstrap._find_and_load, bootstrap._gcd_import
     os.register_at_fork(after_in_child=_forked)
@@ -157,9 +157,10 @@ def _is_own(file: str) -> bool:
     """Whether a file is the program's own code: neither the standard library nor an installed package."""
     known = _known_files.get(file)
     if known is None:
-        known = not (
-            file.startswith("<") or file.startswith(_not_own) or "site-packages" in file or "dist-packages" in file
-        )
+        # bin/gunicorn, made by an installer: of a package as well.
+        script = os.path.basename(os.path.dirname(file)) == "bin" and not file.endswith(".py")
+        installed = "site-packages" in file or "dist-packages" in file
+        known = not (script or installed or file.startswith(("<", _library)))
         _known_files[file] = known
     return known
 
