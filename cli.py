@@ -18,6 +18,7 @@ from profiling.measuring.interrupts import ignore_further, interruptible
 _COMMANDS = {
     "compare": "Run variants under the same limit and load; say which survive.",
     "doctor": "What this machine can do, and what mends what is missing.",
+    "imports": "What each import costs, as a tree, and what a later one would save.",
     "init": "Write a commented config file for the service in this directory.",
     "profile": "A memray pass: flame graphs, and the lines that hold the memory.",
     "report": "Render again from what is on disk.",
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in words
     try:
         with interruptible():
-            if command and words[:1] not in (["profile"], ["compare"], ["serve"], ["verify"]):
+            if command and words[:1] not in (["profile"], ["compare"], ["serve"], ["verify"], ["imports"]):
                 raise click.UsageError(f"{' '.join(words[:1])} takes no command after --")
             return int(oomproof(words, standalone_mode=False, obj=tuple(command)) or 0)
     except click.exceptions.Exit as ended:

@@ -11,9 +11,10 @@ import click
 import msgspec
 
 from commands import results, schemas
+from commands.imports import render_again
 from commands.options import json_option
 from profiling.errors import DataError
-from profiling.experiments import record
+from profiling.experiments import imports, record
 from profiling.experiments.record import Experiment
 from profiling.judging.report import Report
 from profiling.measuring import store
@@ -38,7 +39,8 @@ _EVERY = "all"
 @json_option
 @click.pass_context
 def report(ctx: click.Context, runs: tuple[Path, ...], csv_only: bool, schema: str | None, as_json: bool) -> None:
-    """Render the report of RUN... again: a directory that `compare` or `profile` printed, or single runs within one.
+    """Render the report of RUN... again: a directory that `compare` or `profile` printed, a recording of `imports`, or
+    single runs within one.
 
     Several runs come onto one page, in the first one's directory's parent. Exit code: as the runs themselves say.
     """
@@ -47,6 +49,8 @@ def report(ctx: click.Context, runs: tuple[Path, ...], csv_only: bool, schema: s
         return
     if not runs:
         raise click.UsageError("name at least one run's directory, or --schema")
+    if len(runs) == 1 and (runs[0] / imports.FILE_NAME).exists() and not csv_only:
+        ctx.exit(render_again(runs[0], as_json))
     page = _page(runs)
     if csv_only:
         written = [str(path) for path in results.write_csv(page)]

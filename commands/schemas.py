@@ -9,6 +9,7 @@ import msgspec
 from commands.doctor import Examined
 from commands.init import Written
 from profiling.config.schema import config_schema
+from profiling.import_costs import ImportCosts
 from profiling.values import Value
 from reports.documents import Comparison, Profiled, Verification
 
@@ -40,8 +41,9 @@ DOCUMENTS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "doctor": (Examined,),
     "error": (Failed,),
     "init": (Written,),
+    "imports": (ImportCosts,),
     "profile": (Profiled,),
-    "report": (Comparison, Verification, SeriesFiles),
+    "report": (Comparison, Verification, ImportCosts, SeriesFiles),
     "verify": (Verification,),
 }
 """By command, what its --json can be; `error` is every command's."""

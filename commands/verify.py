@@ -7,13 +7,15 @@ import sys
 import time
 
 import click
+import msgspec
 
 from commands import bench, results
 from commands.job import choose_variants, make_job
 from commands.options import load_options, output_options, target_options
 from commands.sandbox import open_sandbox
-from profiling.experiments import record
+from profiling.experiments import imports, record
 from profiling.experiments.record import Experiment
+from profiling.judging.imports.blame import starved_at_start
 from profiling.measuring.events import ExperimentStarted, PhaseStarted
 from profiling.measuring.measure import RunPlan, measure
 
@@ -73,6 +75,11 @@ def verify(
             probe=True,
         )
         measure(plan, opened, directory / experiment.runs[0], observer)
+        if starved_at_start(record.load_run(directory / experiment.runs[0], job.budget)):
+            experiment = msgspec.structs.replace(experiment, imports=f"2-imports-{name}")
+            record.save(directory, experiment)
+            imports_plan = imports.plan_after_kill(target, opened)
+            imports.after_kill(imports_plan, opened, directory / str(experiment.imports), experiment.argv, observer)
         observer.notify(PhaseStarted(run=name, phase="report"))
         experiment = record.with_elapsed(experiment, time.monotonic() - started)
         record.save(directory, experiment)

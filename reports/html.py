@@ -187,7 +187,7 @@ def _packages(run: AnalysedRun) -> str | None:
     return ", ".join(f"{name} {version}" for name, version in sorted(where.packages.items())) if where else None
 
 
-def _moment(iso: str) -> str:
+def moment(iso: str) -> str:
     """A moment as people read it, in the zone it was written in."""
     try:
         at = datetime.fromisoformat(iso)
@@ -214,7 +214,7 @@ _ENVIRONMENT = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters.update(basename=posixpath.basename, moment=_moment)
+_ENVIRONMENT.filters.update(basename=posixpath.basename, moment=moment)
 _ENVIRONMENT.globals.update(
     CHECKS=CHECKS,
     CHECK_NAMES=CHECK_NAMES,

@@ -66,7 +66,7 @@ class PlainLines:
         self._progress.apply(event)
         match event:
             case ExperimentStarted():
-                self._line(f"{event.title}: {', '.join(event.runs)}")
+                self._line(f"{event.title}: {', '.join(event.runs)}" if event.runs else event.title)
             case RunStarted():
                 self._line(f"{event.run}: {_plan(event)}")
             case PhaseStarted():

@@ -15,6 +15,7 @@ PHASES = {
     "openapi": "asking by its OpenAPI document",
     "probe": "sending bad input",
     "stop": "stopping",
+    "imports": "importing",
     "flame graphs": "drawing flame graphs",
     "report": "writing the report",
 }

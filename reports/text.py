@@ -75,7 +75,12 @@ def render_text(report: Report, width: int = PIPE_WIDTH, colour: bool = False) -
     _held(console, report)
     _places(console, report)
     assert isinstance(console.file, io.StringIO)
-    lines = (_HARMFUL if colour else _CONTROL).sub("\ufffd", console.file.getvalue()).split("\n")
+    return without_commands(console.file.getvalue(), colour)
+
+
+def without_commands(text: str, colour: bool) -> str:
+    """`text` without what names and messages may not tell a terminal, and without blanks at the ends of lines."""
+    lines = (_HARMFUL if colour else _CONTROL).sub("\ufffd", text).split("\n")
     return "\n".join(line.rstrip() for line in lines).strip("\n") + "\n"
 
 
@@ -92,9 +97,9 @@ def _verdict(console: Console, report: Report) -> None:
     style = _STYLES[sign.tone]
     head = Text(f"{sign.symbol} {sign.word.upper()}", style=f"bold {style}" if "bold" not in style else style)
     console.print(head)
-    _wrapped(console, Text(report.verdict.sentence, style="bold"), "  ")
+    wrapped(console, Text(report.verdict.sentence, style="bold"), "  ")
     for line in report.verdict.evidence:
-        _wrapped(console, Text(line), "  · ")
+        wrapped(console, Text(line), "  · ")
     console.print()
 
 
@@ -106,9 +111,9 @@ def _checks(console: Console, report: Report) -> None:
         sign = CHECKS[check.status]
         style = "dim" if check.status == "skipped" else _STYLES[sign.tone]
         name = Text(f"{CHECK_NAMES.get(check.id, check.id)}: ", style="bold")
-        _wrapped(console, name.append(check.message, style="not bold"), f"  {sign.symbol} ", style=style)
+        wrapped(console, name.append(check.message, style="not bold"), f"  {sign.symbol} ", style=style)
         if check.hint and check.status != "pass":
-            _wrapped(console, Text(check.hint), "    → ", style="dim")
+            wrapped(console, Text(check.hint), "    → ", style="dim")
     console.print()
 
 
@@ -121,16 +126,16 @@ def _api_problems(console: Console, report: Report) -> None:
         name = Text(f"{shorten(problem.operation, 60) or 'the document'}: ", style="bold")
         times = f" ({problem.count:,} times)" if problem.count > 1 else ""
         text = name.append(f"{problem.example}{times}", style="not bold")
-        _wrapped(console, text, f"  {sign.symbol} ", style=_STYLES[sign.tone])
+        wrapped(console, text, f"  {sign.symbol} ", style=_STYLES[sign.tone])
         if problem.sent:
-            _wrapped(console, Text(shorten(problem.sent, 160)), "    sent ", style="dim")
+            wrapped(console, Text(shorten(problem.sent, 160)), "    sent ", style="dim")
     rest = len(problems) - _PROBLEMS_SHOWN
     if rest > 0:
         console.print(Text(f"    and {rest} more in the report", style="dim"))
     console.print()
 
 
-def _wrapped(console: Console, text: Text, first: str, style: str = "") -> None:
+def wrapped(console: Console, text: Text, first: str, style: str = "") -> None:
     """`text` behind `first`, its further lines indented to the same column."""
     indent = cell_len(first)
     lines = text.wrap(console, max(10, console.width - indent))
@@ -237,9 +242,9 @@ def _findings(console: Console, report: Report) -> None:
     for name, finding in findings:
         sign = level_sign(finding)
         text = Text(f"{shorten(name, 30)}: ", style="bold").append(finding.message, style="not bold")
-        _wrapped(console, text, f"  {sign.symbol} ", style=_STYLES[sign.tone] if sign.tone != GOOD else "cyan")
+        wrapped(console, text, f"  {sign.symbol} ", style=_STYLES[sign.tone] if sign.tone != GOOD else "cyan")
         if finding.hint:
-            _wrapped(console, Text(finding.hint), "    → ", style="dim")
+            wrapped(console, Text(finding.hint), "    → ", style="dim")
     console.print()
 
 
@@ -249,10 +254,10 @@ def _held(console: Console, report: Report) -> None:
     roots = source_roots(report)
     console.print(Text("Which line held the memory (memray pass)", style="bold"))
     for profile in report.profiles:
-        _wrapped(console, _pass(profile), "  ")
+        wrapped(console, _pass(profile), "  ")
         main, _ = by_weight(profile)
         for held in main[:_HELD_SHOWN]:
-            _wrapped(console, _line(held, roots), "    ")
+            wrapped(console, _line(held, roots), "    ")
         rest = len(main) - _HELD_SHOWN
         if rest > 0:
             console.print(Text(f"    and {rest} more in the report", style="dim"))
@@ -281,7 +286,7 @@ def _line(held: HeldMemory, roots: tuple[str, ...]) -> Text:
 
 def _places(console: Console, report: Report) -> None:
     for line in dict.fromkeys(_sandbox(run) for run in report.runs):
-        _wrapped(console, Text(line, style="not dim"), "sandbox ", style="dim")
+        wrapped(console, Text(line, style="not dim"), "sandbox ", style="dim")
     for run in report.runs:
         if run.summary.run_dir:
             console.print(Text("run     ", style="dim").append(run.summary.run_dir, style="not dim"), soft_wrap=True)

@@ -32,6 +32,8 @@ EXAMPLES = {
     "python cli.py verify --memory 512MiB -- gunicorn app:app --bind {host}:{port}": "tests/test_verify.py",
     "python cli.py init": "tests/test_init.py",
     "python cli.py verify": "tests/test_init.py",
+    "python cli.py imports": "tests/commands/test_imports.py",
+    "python cli.py imports -- gunicorn app:app --bind {host}:{port}": "tests/profiling/measuring/imports/test_recorder.py",
     "python cli.py report runs/*-compare-*": "test_the_default_comparison_is_proved",
     "python cli.py doctor": "tests/test_cli.py",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -116,3 +117,71 @@ def test_the_limit_comes_from_the_manifest_and_it_is_said(tmp_path: Path) -> Non
     assert 20 * MIB < document["run"]["peak_unreclaimable_bytes"] < 60 * MIB
     assert "compose: api: 96 MiB (services.api.mem_limit)" in done.stderr.replace("96.0 MiB", "96 MiB")
     assert "not in the manifest, so not set:" in done.stderr
+
+
+def test_a_kill_at_the_start_names_the_imports_that_cost_most(tmp_path: Path) -> None:
+    before = our_cgroups()
+    (tmp_path / "weights.py").write_text("held = bytearray(100 << 20)\n")
+    (tmp_path / "index.py").write_text("held = bytearray(40 << 20)\n")
+    (tmp_path / "app.py").write_text(
+        f"import sys\nimport weights\nimport index\nsys.path.append({str(TARGETS)!r})\n"
+        "import serving\nserving.serve(lambda body: 'x')\n"
+    )
+    (tmp_path / "oomproof.toml").write_text(
+        f"[target]\ncommand = ['{sys.executable}', 'app.py']\nready = '/'\nmemory = '96MiB'\n"
+    )
+    done = run_cli("verify", "--json", "--sandbox", "cgroup", "--duration", "1s", cwd=tmp_path)
+    document = json.loads(done.stdout)
+    check = next(check for check in document["checks"] if check["id"] == "startup-memory")
+    assert (done.returncode, check["status"]) == (1, "fail")
+    said = re.search(
+        r"its imports hold (\d+) MiB: weights 100 MiB \(app\.py:2\), index 40(?:\.\d)? MiB \(app\.py:3\)",
+        check["message"],
+    )
+    assert said, check
+    assert 140 <= int(said[1]) < 150
+    directory = Path(document["report"]).parent
+    again = run_cli("report", str(directory), "--json")
+    assert json.loads(again.stdout) == document, "it is stored"
+    assert "weights 100 MiB" in Path(document["report"]).read_text()
+    tree = run_cli("report", re.search(r"all its imports: report (\S+)", check["hint"])[1], "--json")  # type: ignore[index]
+    assert json.loads(tree.stdout)["modules"]
+    assert our_cgroups() == before
+
+
+def test_a_kill_at_the_start_of_what_is_not_python_says_that_its_imports_cannot_be_seen(tmp_path: Path) -> None:
+    script = f"exec {sys.executable} {TARGETS / 'hog_at_start.py'}"
+    (tmp_path / "oomproof.toml").write_text(
+        f"[target]\ncommand = ['sh', '-c', '{script}']\nready = '/'\nmemory = '64MiB'\n"
+    )
+    done = run_cli("verify", "--json", "--sandbox", "cgroup", "--duration", "1s", cwd=tmp_path)
+    check = next(check for check in json.loads(done.stdout)["checks"] if check["id"] == "startup-memory")
+    assert (done.returncode, check["status"]) == (1, "fail")
+    assert "its imports could not be recorded: `sh` is a shell: give the Python command itself" in check["message"]
+
+
+def test_a_kill_at_the_start_that_is_not_the_imports_says_so(tmp_path: Path) -> None:
+    _, document = verify(tmp_path, "hog_at_start", "--duration", "1s", memory=128)
+    check = next(check for check in document["checks"] if check["id"] == "startup-memory")
+    assert "its imports hold" in check["message"]
+    assert "look at what its own code makes before it is ready" in check["hint"]
+
+
+def test_a_service_that_hangs_at_its_limit_before_it_is_ready_names_them_as_well(tmp_path: Path) -> None:
+    (tmp_path / "weights.py").write_text("held = bytearray(84 << 20)\n")
+    (tmp_path / "app.py").write_text("import weights\nimport threading\nthreading.Event().wait()\n")
+    (tmp_path / "oomproof.toml").write_text(
+        f"[target]\ncommand = ['{sys.executable}', 'app.py']\nready = '/'\nmemory = '96MiB'\nstartup_timeout = '2s'\n"
+    )
+    done = run_cli("verify", "--json", "--sandbox", "cgroup", "--duration", "1s", cwd=tmp_path)
+    document = json.loads(done.stdout)
+    check = next(check for check in document["checks"] if check["id"] == "start")
+    assert (done.returncode, check["status"], document["run"]["oom_kills"]) == (1, "fail", 0)
+    assert "it stood at its limit of 96 MiB; its imports hold at least 84" in check["message"]
+    assert re.search(r"weights 84(\.\d)? MiB \(app\.py:1\)", check["message"])
+    assert not any(path.name.startswith("2-") for path in _of_a_small_one_that_is_never_ready(tmp_path).iterdir())
+
+
+def _of_a_small_one_that_is_never_ready(directory: Path) -> Path:
+    _, document = verify(directory, "never_ready", "--duration", "1s", timeout="2s")
+    return Path(document["report"]).parent

@@ -8,9 +8,11 @@ from pathlib import Path
 import msgspec
 
 from profiling.errors import DataError
+from profiling.experiments import imports
 from profiling.judging.analysis import analyse
 from profiling.judging.checks import check, judge_checks
 from profiling.judging.findings import with_findings
+from profiling.judging.imports.blame import with_imports
 from profiling.judging.report import AnalysedRun, Report
 from profiling.judging.verdict import judge_comparison
 from profiling.manifests.secrets import redacted_words
@@ -35,6 +37,8 @@ class Experiment(Value, frozen=True, kw_only=True):
     passes: tuple[str, ...] = ()
     """Directories of the memray passes."""
     profiles: tuple[Profile, ...] = ()
+    imports: str | None = None
+    """Directory of the imports' recording, where the service was killed before it was ready."""
     interrupted: bool = False
     """Ended by Ctrl-C or a signal: what is there is whole, but not all that was asked for."""
     elapsed_s: float | None = None
@@ -100,6 +104,7 @@ def report(directory: Path, experiment: Experiment) -> Report:
 
 def _verification(directory: Path, experiment: Experiment, run: AnalysedRun) -> Report:
     """The report of `verify`: one run, judged by its checklist."""
+    run = _with_imports(directory, experiment, run)
     checks = check(run, store.load(directory / experiment.runs[0]), experiment.budget)
     return Report(
         command=experiment.command,
@@ -113,6 +118,14 @@ def _verification(directory: Path, experiment: Experiment, run: AnalysedRun) -> 
         directory=str(directory.resolve()),
         checks=checks,
     )
+
+
+def _with_imports(directory: Path, experiment: Experiment, run: AnalysedRun) -> AnalysedRun:
+    """The run with what its imports took, where that was recorded."""
+    if experiment.imports is None or not (directory / experiment.imports / imports.FILE_NAME).exists():
+        return run
+    place = directory / experiment.imports
+    return with_imports(run, imports.load_costs(place, imports.load(place)), str(place.resolve()))
 
 
 def _beside_share(directory: Path, experiment: Experiment, runs: Sequence[AnalysedRun]) -> float | None:

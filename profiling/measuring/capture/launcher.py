@@ -2,7 +2,8 @@
 
     PYTHON [OPTIONS] .../launcher.py --output FILE [--site DIR] -- -m MODULE [ARG...] | -c CODE [ARG...] | SCRIPT [ARG...]
 
-`--site` names a directory with memray for an interpreter that has none; the program does not see it.
+`--site` names a directory with memray for an interpreter that has none; the program does not see it. `--recorder FILE` names
+what records instead of memray: the recorder of imports, to which `--lazy` and `--walk` go.
 
 Started by path, with the *target's* interpreter and options, in front of the target's own program: so it imports the
 standard library and memray, and nothing of oomproof. The capture is in the default format and uncompressed: only that
@@ -51,6 +52,15 @@ def import_memray(stub: bool = True) -> None:
         import_memray(stub=False)
 
 
+def import_memray_from(site: str | None) -> None:
+    """Import memray, from a directory that the program does not see where `site` names one."""
+    if site:
+        sys.path.append(site)
+    import_memray()
+    if site:
+        sys.path.remove(site)
+
+
 def track(output: str) -> None:
     """Start the tracker; it stops after threads were joined and the program's own exit handlers have run.
 
@@ -72,6 +82,17 @@ def track(output: str) -> None:
     os._exit = stop_and_exit
     atexit.register(tracker.__exit__, None, None, None)
     tracker.__enter__()
+
+
+def load_recorder(path: str) -> Any:
+    """The recorder's `start`, from compiled code: compiling it here would leave memory behind for the program to use."""
+    import marshal
+
+    with io.open_code(path) as file:
+        code = marshal.loads(file.read())  # noqa: S302  (this same interpreter wrote it)
+    namespace: dict[str, Any] = {"__name__": "importlib._bootstrap", "__builtins__": __builtins__}
+    exec(code, namespace)
+    return namespace["start"]
 
 
 def fresh_main() -> dict[str, Any]:
@@ -128,12 +149,9 @@ def main() -> None:
     safe_path = getattr(sys.flags, "safe_path", bool(sys.flags.isolated))  # 3.11; before it only -I
     if not safe_path:
         del sys.path[0]  # our own directory
-    site = options.get("--site")
-    if site:
-        sys.path.append(site)
-    import_memray()
-    if site:
-        sys.path.remove(site)
+    start = load_recorder(options["--recorder"]) if "--recorder" in options else None
+    if start is None:
+        import_memray_from(options.get("--site"))
 
     if hasattr(sys, "orig_argv"):  # Python 3.10
         sys.orig_argv = [*sys.orig_argv[: -len(sys.argv)], *program]
@@ -148,7 +166,11 @@ def main() -> None:
     namespace = fresh_main()
 
     # From here on everything is recorded, the compilation of the program too, as it is the program's own cost.
-    track(os.path.abspath(options["--output"]))
+    output = os.path.abspath(options["--output"])
+    if start is not None:
+        start(output, main.__code__.co_filename, options.get("--lazy", ""), options.get("--walk") == "yes")
+    else:
+        track(output)
     try:
         if container or kind == "-m":
             import runpy
