@@ -183,11 +183,9 @@ class _Run:
         spec = self.plan.target.service
         deadline = time.monotonic() + spec.startup_timeout_s
         answered: int | None = None
-        while not means_ready(status := ask(self.sandbox.host, port, spec.ready)):
+        while not means_ready(status := self._ask(port)):
             answered = status or answered
             self._tick()
-            if self.listening_ns is None and is_listening(self.sandbox.host, port):
-                self.listening_ns = time.monotonic_ns()
             self.exit_status = service.exit_status()
             kills = service.counters().oom_kills
             if self.exit_status is not None:
@@ -204,11 +202,19 @@ class _Run:
                 return False
             time.sleep(_POLL_S)
         self.ready_ns = time.monotonic_ns()
-        self.listening_ns = self.listening_ns or self.ready_ns
         if self.sandbox.host == LOOPBACK and listens_everywhere(port):
             text = f"{self.plan.name}: port {port} is open on every address of this machine while it runs; bind it to {{host}}"
             self.observer.notify(Note(text=text))
         return True
+
+    def _ask(self, port: int) -> int | None:
+        """What `ready` answers now. Only once the port takes connections: a service that loads behind an open port lets whoever
+        asks wait, and when it was opened could not be told any more."""
+        if self.listening_ns is None:
+            if not is_listening(self.sandbox.host, port):
+                return None
+            self.listening_ns = time.monotonic_ns()
+        return ask(self.sandbox.host, port, self.plan.target.service.ready)
 
     def _load(self, service: Running, load: LoadProcess) -> None:
         load.release()
