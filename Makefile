@@ -36,7 +36,7 @@ compare: setup ## prove that loading the model once stops the OOM kills
 test: setup ## all tests
 	$(PYTHON) -m pytest -q
 
-test-fast: setup ## all tests but those that run whole commands on the real model
+test-fast: setup ## all tests but those that run whole commands on the real model or the examples
 	$(PYTHON) -m pytest -q -m "not e2e"
 
 lint: setup ## ruff, codespell and the import rules

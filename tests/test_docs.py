@@ -92,8 +92,9 @@ def test_every_link_to_a_file_leads_somewhere() -> None:
         ROOT / "README.md",
         ROOT / "ARCHITECTURE.md",
         ROOT / "CONTRIBUTING.md",
-        *sorted((ROOT / "docs").glob("*.md")),
+        *sorted((ROOT / "docs").rglob("*.md")),
+        *sorted((ROOT / "examples").rglob("*.md")),
     ):
         for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
             if "://" not in link:
-                assert (page.parent / link).exists(), f"{page.name}: {link}"
+                assert (page.parent / link).exists(), f"{page.relative_to(ROOT)}: {link}"

@@ -10,6 +10,7 @@ from profiling.manifests.node import Node
 
 _NEEDS_A_SHELL = re.compile(r"[$`&|;<>()*?~#\n]|^\s*\w+=")
 _SEVERAL_COMMANDS = re.compile(r"[`&|;<>()\n]|^\s*(?:\w+=|exec\s)")
+_QUOTED = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.""", re.DOTALL)
 _URL = re.compile(r"https?://[^/\s\"'?]+(/[!-&(-~]*)?")
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][\w.-]*)\)")
 
@@ -20,12 +21,19 @@ def shell_words(node: Node) -> tuple[str, ...] | None:
     text = node.text()
     if text is None or not text.strip():
         return None
-    if _NEEDS_A_SHELL.search(text):
-        return "sh", "-c", text if _SEVERAL_COMMANDS.search(text) else f"exec {text.strip()}"
+    meant = _QUOTED.sub(_to_a_shell, text)
+    if _NEEDS_A_SHELL.search(meant):
+        return "sh", "-c", text if _SEVERAL_COMMANDS.search(meant) else f"exec {text.strip()}"
     try:
         return tuple(shlex.split(text)) or None
     except ValueError as error:
         node.refuse(f"cannot be split into words ({str(error).lower()})")
+
+
+def _to_a_shell(quoted: re.Match[str]) -> str:
+    """What a quoted part still says to a shell, as in "app:create_app()": nothing, but for `$` and backticks in double
+    quotes. See POSIX, Shell Command Language, 2.2."""
+    return "".join(re.findall(r"[$`]", quoted[0])) + "_" if quoted[0].startswith('"') else "_"
 
 
 def words_of(node: Node) -> tuple[str, ...] | None:

@@ -43,14 +43,16 @@ class ServiceAtWork:
         self.counters = self.running.counters()
 
     def ask_whether_ready(self) -> None:
-        """Ask its `ready` path, and its port where that does not answer."""
+        """Ask its `ready` path. Only once the port takes connections: a service that loads behind an open port lets whoever
+        asks wait, and when it was opened could not be told any more."""
+        if self.listening_ns is None:
+            if not is_listening(self.host, self.port):
+                return
+            self.listening_ns = time.monotonic_ns()
         status = ask(self.host, self.port, self.service.ready)
         self.answered = status or self.answered
         if means_ready(status):
             self.ready_ns = time.monotonic_ns()
-            self.listening_ns = self.listening_ns or self.ready_ns
-        elif self.listening_ns is None and is_listening(self.host, self.port):
-            self.listening_ns = time.monotonic_ns()
 
     def stop(self, grace_s: float) -> None:
         """Ask it to end, and see whether it does. Raises as `Running.exit_status` does."""

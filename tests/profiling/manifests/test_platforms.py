@@ -158,6 +158,27 @@ def test_heroku_from_either_of_its_files(file: str) -> None:
         service(file, "release")
 
 
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ('gunicorn "app:create_app()" --bind 0.0.0.0:8000', ("gunicorn", "app:create_app()", "--bind", "0.0.0.0:8000")),
+        ("gunicorn 'app:create_app()'", ("gunicorn", "app:create_app()")),
+        (r"gunicorn app:create_app\(\)", ("gunicorn", "app:create_app()")),
+        ('gunicorn "app:create_app()" --bind :$PORT', 'exec gunicorn "app:create_app()" --bind :$PORT'),
+        ('gunicorn "app:create_app()" --bind ":$PORT"', 'exec gunicorn "app:create_app()" --bind ":$PORT"'),
+        ("gunicorn 'app:create_app()' && echo \"$A\"", "gunicorn 'app:create_app()' && echo \"$A\""),
+        ('gunicorn "`cat name`"', 'gunicorn "`cat name`"'),
+        ("echo '$PORT'", ("echo", "$PORT")),
+        (r'echo "\$PORT"', r'exec echo "\$PORT"'),
+        ('MODE="a b" gunicorn app:app', 'MODE="a b" gunicorn app:app'),
+    ],
+)
+def test_what_is_quoted_says_nothing_to_a_shell(line: str, command: tuple[str, ...] | str) -> None:
+    """A shell that is not needed would stay within the limit, and keep SIGTERM from the service."""
+    found = read(f"web: {line}\n", "Procfile")
+    assert found.command == (command if isinstance(command, tuple) else ("sh", "-c", command))
+
+
 def test_ecs() -> None:
     api, proxy = service("taskdef.json", "api"), service("taskdef.json", "proxy")
     assert (api.memory_bytes, api.cpus, api.where) == (512 * MIB, 0.5, "containerDefinitions[0].memory")

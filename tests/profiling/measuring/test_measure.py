@@ -119,6 +119,27 @@ def test_a_service_that_answers_its_ready_path_with_an_error_is_said_to(sandbox:
     assert result.stop_reason == "no 2xx from /nowhere within 4 s, but 404"
 
 
+def test_a_port_that_is_open_while_the_service_still_loads_is_no_readiness(
+    sandbox: CgroupSandbox, tmp_path: Path
+) -> None:
+    """As gunicorn's is: whoever asks is let in, and waits."""
+    command = (sys.executable, "-c", _SLOW, "{port}")
+    service = Service(command=command, directory=str(tmp_path), ready="/", startup_timeout_s=20.0)
+    slow = Target(name="slow", services=(service,), request=RequestTemplate(method="GET", path="/", json=None))
+    result = measure(plan(slow, duration_s=0.5), sandbox, tmp_path / "run", Recorder())
+    assert result.ready_ns is not None
+    assert result.listening_ns is not None
+    assert result.ready_ns - result.listening_ns > 0.8e9
+
+
+_SLOW = """
+import http.server, sys, time
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler)
+time.sleep(1)
+server.serve_forever()
+"""
+
+
 def test_what_ignores_sigterm_is_killed_and_told(sandbox: CgroupSandbox, tmp_path: Path) -> None:
     result = measure(plan(target("deaf"), duration_s=1.0, grace_s=0.5), sandbox, tmp_path, Recorder())
     assert result.clean_end is False

@@ -1,0 +1,1 @@
+"""The example services, run as their pages say."""
