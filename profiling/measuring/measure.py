@@ -34,6 +34,8 @@ from profiling.values import Limits, Outcome, PageCache, Phase, Probe, RunResult
 _POLL_S = 0.05
 _TICK_S = 0.25
 _INTERRUPTED_GRACE_S = 2.0
+_DYING_S = 2.0
+"""A process whose port has gone may take so long to be gone itself."""
 _KILLS_AT_START = 3
 """So many kills before the first `ready`, and the service is not waited for any longer: a supervisor restarts it forever."""
 _PACKAGES = ("locust", "memray", "gunicorn", "uvicorn", "flask", "django", "fastapi", "torch", "transformers")
@@ -246,7 +248,11 @@ class _Run:
     def _probe(self, service: Running, port: int) -> None:
         target = self.plan.target
         self.probes = probe(self.sandbox.host, port, target.request, target.service.ready)
-        self.exit_status = service.exit_status()
+        dead = bool(self.probes) and not self.probes[-1].ready_after
+        deadline = time.monotonic() + (_DYING_S if dead else 0.0)
+        while (status := service.exit_status()) is None and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        self.exit_status = status
         if self.exit_status is not None:
             self._ended(f"{_how(self.exit_status, self.sandbox)} after bad input", Outcome.CRASHED)
 
