@@ -27,6 +27,8 @@ from profiling.values import ApiConformance, Limits, Outcome, PageCache, Phase, 
 _POLL_S = 0.05
 _TICK_S = 0.25
 _INTERRUPTED_GRACE_S = 2.0
+_DYING_S = 2.0
+"""A process whose port has gone may take so long to be gone itself."""
 _KILLS_AT_START = 3
 """So many kills before the first `ready`, and the service is not waited for any longer: a supervisor restarts it forever."""
 _PACKAGES = ("locust", "memray", "gunicorn", "uvicorn", "flask", "django", "fastapi", "torch", "transformers")
@@ -246,7 +248,12 @@ class _Run:
     def _probe(self) -> None:
         target = self.plan.target
         self.probes = probe(self.sandbox.host, self.system.front.port, target.request, target.service.ready)
+        dead = bool(self.probes) and not self.probes[-1].ready_after
+        deadline = time.monotonic() + (_DYING_S if dead else 0.0)
         self.system.look()
+        while self.system.ended() is None and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+            self.system.look()
         self._has_ended("after bad input")
 
     def _end(self) -> None:
