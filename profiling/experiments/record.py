@@ -10,7 +10,8 @@ import msgspec
 from profiling.errors import DataError
 from profiling.experiments import imports
 from profiling.judging.analysis import analyse
-from profiling.judging.checks import check, judge_checks
+from profiling.judging.checklist import judge_checks
+from profiling.judging.checks import check
 from profiling.judging.findings import with_findings
 from profiling.judging.imports.blame import with_imports
 from profiling.judging.report import AnalysedRun, Report

@@ -5,7 +5,7 @@ Whatever a run's findings say already is not judged again here: a check gathers 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from http import HTTPStatus
 
 import msgspec
@@ -16,11 +16,10 @@ from loadtests.requestlog import RequestOutcome
 from profiling.judging.conformance import openapi_check
 from profiling.judging.growth import FIRST_REQUESTS, MIN_ANSWERS, MIN_LOAD_S
 from profiling.judging.report import AnalysedRun
-from profiling.judging.verdict import run_status, tightest
 from profiling.measuring.probing import WITHOUT, can_be_probed
 from profiling.measuring.store import StoredRun
 from profiling.units import KIB, format_bytes, format_ms, format_percent, format_seconds
-from profiling.values import Budget, Check, Claim, Finding, Outcome, Verdict
+from profiling.values import Budget, Check, Finding, Outcome
 
 _BACK_WITHIN = 0.05
 """After the load memory may lie so far above the plateau that it had under load, as a share of it."""
@@ -49,35 +48,6 @@ def check(run: AnalysedRun, stored: StoredRun, budget: Budget) -> tuple[Check, .
 
 def _named(service: str, check: Check) -> Check:
     return msgspec.structs.replace(check, service=service, message=f"{service}: {check.message}")
-
-
-def judge_checks(run: AnalysedRun, checks: Sequence[Check]) -> Verdict:
-    """Fail if any check fails, inconclusive if any is, else pass: what was not measured is never a pass."""
-    name, limit = run.result.target.name, format_bytes(run.summary.memory_limit_bytes)
-    failed = [check for check in checks if check.status == "fail"]
-    unsure = [check for check in checks if check.status == "inconclusive"]
-    warned = [check for check in checks if check.status == "warn"]
-    load = f"{run.result.load.peak_users} users" if run.result.load.peak_users != 1 else "1 user"
-    if failed:
-        others = len(failed) - 1
-        more = f" ({others} more check{'s fail' if others > 1 else ' fails'})" if others else ""
-        status, sentence = "fail", f"{name} is not fit for {limit}: {failed[0].message}{more}."
-    elif run_status(run) == "fail":
-        why = next((finding.message for finding in run.summary.findings if finding.level == "fail"), None)
-        status, sentence = "fail", f"{name} is not fit for {limit}: {why or run.summary.outcome.value}."
-    elif unsure or run_status(run) == "inconclusive":
-        why = unsure[0].message if unsure else (run.result.load_problem or "too little was measured")
-        status, sentence = "inconclusive", f"Nothing can be said about {name} at {limit}: {why}."
-    else:
-        but = f"; {len(warned)} warning{'s' if len(warned) > 1 else ''}" if warned else ""
-        headroom = format_bytes(run.summary.headroom_bytes)
-        least = tightest(run.summary)
-        where = f" in {least.name}" if least else ""
-        status, sentence = "pass", f"{name} holds {load} at {limit} with {headroom} of headroom{where}{but}."
-    counts = [
-        f"{len([c for c in checks if c.status == key])} {key}" for key in ("pass", "warn", "fail", "inconclusive")
-    ]
-    return Verdict(claim=Claim.INCONCLUSIVE, status=status, sentence=sentence, evidence=(", ".join(counts),))
 
 
 def _start(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:

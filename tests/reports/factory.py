@@ -8,7 +8,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from loadtests.plan import LoadPlan, RequestTemplate
-from profiling.judging.checks import judge_checks
+from profiling.judging.checklist import judge_checks
 from profiling.judging.conformance import openapi_check
 from profiling.judging.report import AnalysedRun, Array, LoadSeries, MemorySeries, Report
 from profiling.units import MIB

@@ -10,7 +10,8 @@ import pytest
 
 from loadtests.plan import RequestTemplate
 from loadtests.requestlog import RequestOutcome
-from profiling.judging.checks import check, judge_checks
+from profiling.judging.checklist import judge_checks
+from profiling.judging.checks import check
 from profiling.units import MIB
 from profiling.values import Budget, Check, Limits, Outcome, Phase, Probe, RunResult
 from tests.profiling.judging.build import (
