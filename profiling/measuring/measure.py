@@ -27,6 +27,7 @@ from profiling.values import ApiConformance, Limits, Outcome, PageCache, Phase, 
 _POLL_S = 0.05
 _TICK_S = 0.25
 _INTERRUPTED_GRACE_S = 2.0
+_FIRST_SAMPLE_S = 3.0
 _DYING_S = 2.0
 """A process whose port has gone may take so long to be gone itself."""
 _KILLS_AT_START = 3
@@ -184,7 +185,11 @@ class _Run:
                     self._ended(why, Outcome.NEVER_READY)
                     return False
             time.sleep(_POLL_S)
-        self.ready_ns = time.monotonic_ns()
+        self.ready_ns = max(part.ready_ns or 0 for part in self.system.parts)
+        # A service may be ready before the sampler's interpreter is: no load before somebody looks.
+        deadline = time.monotonic() + _FIRST_SAMPLE_S
+        while not self.system.is_sampled() and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
         for part in self.system.parts:
             if self.sandbox.host == LOOPBACK and listens_everywhere(part.port):
                 text = (

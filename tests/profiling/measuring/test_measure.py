@@ -67,7 +67,8 @@ def test_samples_and_requests_share_a_clock_and_cover_the_run(sandbox: CgroupSan
     assert result.load_start_ns is not None
     assert result.ready_ns is not None
     assert (np.diff(run.samples["t_ns"]) > 0).all()
-    assert run.samples["t_ns"][0] < result.ready_ns < result.load_start_ns <= run.requests["sent_ns"].min()
+    assert result.ready_ns < result.load_start_ns <= run.requests["sent_ns"].min()
+    assert run.samples["t_ns"][0] < result.load_start_ns, "somebody looks before the load begins"
     assert run.requests["finished_ns"].max() < run.samples["t_ns"][-1] < result.end_ns
 
 
