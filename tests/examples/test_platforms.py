@@ -34,8 +34,8 @@ def written(page: str, directory: Path) -> Path:
 def read(page: str, directory: Path) -> tuple[Config, ManifestService]:
     (directory / "Dockerfile").write_text("FROM scratch\n")
     found = config.read(written(page, directory) / "oomproof.toml")
-    assert found.manifest is not None
-    return found, found.manifest
+    (manifest,) = found.manifests
+    return found, manifest
 
 
 def test_every_platform_has_its_page() -> None:
