@@ -27,12 +27,12 @@ def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def verified(directory: Path, *options: str) -> dict[str, Any]:
-    """What `verify` says of what `init` wrote."""
+    """What `verify` says of what `init` wrote. At a rate: one that answers at once would only show what the load can do."""
     done = run(directory, "init")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"wrote {directory / 'oomproof.toml'}\n")
     assert done.stdout.endswith("next:       oomproof verify\n")
-    done = run(directory, "verify", "--json", "--users", "2", "--duration", "2s", *options)
+    done = run(directory, "verify", "--json", "--users", "2", "--rate", "40", "--duration", "2s", *options)
     assert done.stdout, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
     assert document.get("verdict") == "pass", (done.stdout, done.stderr)
