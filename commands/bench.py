@@ -15,6 +15,7 @@ from profiling.errors import InterruptedRunError, SetupError
 from profiling.experiments import record
 from profiling.measuring import store
 from profiling.measuring.events import Note, Observer, PhaseStarted
+from profiling.measuring.interrupts import ignore_further
 from profiling.measuring.sandboxes.base import Sandbox
 from profiling.values import Target
 from reports.live import make_observer
@@ -32,6 +33,7 @@ def interruptible_in(directory: Path) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, InterruptedRunError):
+        ignore_further()  # whoever asks twice means the same
         record.mark_interrupted(directory)
         raise InterruptedRunError(
             f"interrupted; what was measured is in {directory}", f"see it with: report {directory}"

@@ -97,8 +97,7 @@ def _container(name: str, target: Target, observer: Observer, why: str = "asked 
             if name != "podman" or os.environ.get("CONTAINER_HOST"):
                 raise
             found = stack.enter_context(engine.podman_service())
-        used = [service.image for service in target.services if service.image is not None]
-        image = target.service.image if len(used) == len(target.services) else None
-        sandbox = ContainerSandbox(found, image, why, lambda text: observer.notify(Note(text=text)), used)
+        wanted = [service.image for service in target.services if service.image is not None]
+        sandbox = ContainerSandbox(found, wanted, why, lambda text: observer.notify(Note(text=text)))
         stack.enter_context(contextlib.closing(sandbox))
         yield sandbox

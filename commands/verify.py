@@ -75,10 +75,10 @@ def verify(
             probe=True,
         )
         measure(plan, opened, directory / experiment.runs[0], observer)
-        if starved_at_start(record.load_run(directory / experiment.runs[0], job.budget)):
+        if starved := starved_at_start(record.load_run(directory / experiment.runs[0], job.budget)):
             experiment = msgspec.structs.replace(experiment, imports=f"2-imports-{name}")
             record.save(directory, experiment)
-            imports_plan = imports.plan_after_kill(target, opened)
+            imports_plan = imports.plan_after_kill(target.alone(starved.result.target.service.name), opened)
             imports.after_kill(imports_plan, opened, directory / str(experiment.imports), experiment.argv, observer)
         observer.notify(PhaseStarted(run=name, phase="report"))
         experiment = record.with_elapsed(experiment, time.monotonic() - started)

@@ -132,6 +132,10 @@ class Target(Value, frozen=True, kw_only=True):
         """Several services, each with limits of its own."""
         return len(self.services) > 1
 
+    def alone(self, name: str) -> Target:
+        """The target with one of its services; where the others are stays unsaid in its command and environment."""
+        return msgspec.structs.replace(self, services=tuple(s for s in self.services if s.name == name))
+
     def with_env(self, env: dict[str, str]) -> Target:
         """The same target with `env` laid over its services' environment."""
         changed = tuple(msgspec.structs.replace(s, env={**s.env, **env}) for s in self.services)
@@ -320,7 +324,7 @@ class Finding(Value, frozen=True, kw_only=True):
 
 
 class ServiceSummary(Value, frozen=True, kw_only=True):
-    """The figures of one service of several, as `--json` prints them. The names mean what they mean in Summary."""
+    """The figures of one service, as `--json` prints them for each of several."""
 
     name: str
     oom_kills: int
@@ -340,26 +344,14 @@ class ServiceSummary(Value, frozen=True, kw_only=True):
     samples: int
 
 
-class Summary(Value, frozen=True, kw_only=True):
+class Summary(ServiceSummary, frozen=True, kw_only=True):
     """The figures of one run, as `--json` prints them.
 
     Of several services memory, limits, kills and restarts are sums, and the headroom is that of the service with the least.
     """
 
-    name: str
     outcome: Outcome
     stop_reason: str | None
-    oom_kills: int
-    restarts: int
-    memory_limit_bytes: int
-    peak_unreclaimable_bytes: int | None
-    peak_charged_bytes: int | None
-    peak_working_set_bytes: int | None
-    peak_rss_bytes: int | None
-    peak_pss_bytes: int | None
-    headroom_bytes: int | None
-    startup_s: float | None
-    ready: bool
     requests: int
     failures: int
     availability: float | None
@@ -368,12 +360,8 @@ class Summary(Value, frozen=True, kw_only=True):
     p50_ms: float | None
     p95_ms: float | None
     p99_ms: float | None
-    growth_bytes_per_request: float | None
-    growth_low: float | None
-    growth_high: float | None
     page_cache: PageCache
     sandbox: str
-    samples: int
     findings: tuple[Finding, ...]
     run_dir: str
     services: tuple[ServiceSummary, ...] = ()

@@ -9,14 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import jinja2
-
 from profiling.judging.report import AnalysedRun, Report
 from profiling.manifests.secrets import redacted, redacted_words
 from profiling.units import format_bytes, format_ms, format_percent
 from profiling.values import HeldMemory, Limits, Profile, Summary
 from reports import plots
 from reports.figures import GROUPS, NONE, headroom, rate
+from reports.page import environment
 from reports.words import (
     CHECK_NAMES,
     CHECKS,
@@ -207,15 +206,8 @@ def _bar_percent(summary: Summary) -> float:
     return 100 * min(1.0, max(0.0, peak_share(summary) or 0.0))
 
 
-_ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.PackageLoader("reports"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_ENVIRONMENT.filters.update(basename=posixpath.basename, moment=moment)
-_ENVIRONMENT.globals.update(
+_ENVIRONMENT = environment(
+    {"basename": posixpath.basename, "moment": moment},
     CHECKS=CHECKS,
     CHECK_NAMES=CHECK_NAMES,
     OUTCOMES=OUTCOMES,

@@ -6,6 +6,7 @@ import io
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TextIO
 
 from rich.cells import cell_len, set_cell_size
@@ -178,7 +179,7 @@ def _block(console: Console, block: list[Summary], candidates: set[str], column:
     plain("peak memory", lambda summary: of_limit(summary.peak_unreclaimable_bytes, summary.memory_limit_bytes))
     row("", lambda summary: _bar(summary, min(20, column - 2)))
     for name in dict.fromkeys(service.name for summary in block for service in summary.services):
-        row(f"· {shorten(name, _LABEL_WIDTH - 3)}", lambda summary, name=name: _service(summary, name))  # type: ignore[misc]
+        row(f"· {shorten(name, _LABEL_WIDTH - 3)}", partial(_service, name=name))
     plain("headroom", headroom)
     plain("answered", _answered)
     plain("requests/s", lambda summary: rate(summary.rps))

@@ -89,6 +89,28 @@ def test_a_kill_in_one_service_is_that_services(tmp_path: Path) -> None:
     assert "worker: OOM-killed once at the limit of 80 MiB" in " ".join(again.stdout.split())
 
 
+def test_only_the_service_that_ended_the_run_is_blamed(tmp_path: Path) -> None:
+    code, document = run(tmp_path, "verify", worker="crash", duration="2s")
+    assert code == 1
+    assert {service for service, _ in failing(document)} == {"worker"}, failing(document)
+    start = next(check for check in document["checks"] if (check["service"], check["id"]) == ("worker", "start"))
+    assert start["message"].startswith("worker: the service ended by itself: ended with exit status")
+
+
+def test_the_imports_of_the_service_that_was_starved_are_named(tmp_path: Path) -> None:
+    code, document = run(tmp_path, "verify", worker="hog_at_start", duration="2s")
+    assert code == 1
+    assert {service for service, _ in failing(document)} == {"worker"}, failing(document)
+    check = next(
+        check for check in document["checks"] if (check["service"], check["id"]) == ("worker", "startup-memory")
+    )
+    assert check["message"].startswith("worker: OOM-killed once before it was ready")
+    assert "its imports hold" in check["message"]
+    (recorded,) = Path(document["run"]["run_dir"]).parent.glob("2-imports-*/imports.json")
+    assert "hog_at_start.py" in recorded.read_text()
+    assert "worker: OOM-killed" in "".join(finding["message"] for finding in document["run"]["findings"])
+
+
 def test_a_leak_behind_the_api_is_found_in_the_worker(tmp_path: Path) -> None:
     code, document = run(tmp_path, "verify", worker="leak", duration="8s")
     assert code == 1

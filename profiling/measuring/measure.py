@@ -28,6 +28,7 @@ _POLL_S = 0.05
 _TICK_S = 0.25
 _INTERRUPTED_GRACE_S = 2.0
 _FIRST_SAMPLE_S = 3.0
+"""The load waits so long for the sampler; that nothing was sampled is said by the judgement."""
 _DYING_S = 2.0
 """A process whose port has gone may take so long to be gone itself."""
 _KILLS_AT_START = 3

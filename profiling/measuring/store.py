@@ -164,22 +164,25 @@ def _part(directory: Path, result: RunResult, own: ServiceResult, requests: NDAr
         name=own.name,
         target=msgspec.structs.replace(result.target, services=(service,)),
         services=(),
-        # How the run ended is one service's doing; each has a kill of its own, or none.
         outcome=_outcome(result, own),
+        stop_reason=(result.stop_reason or "").removeprefix(f"{own.name}: ") or None,
         **{key: getattr(own, key) for key in ServiceResult.__struct_fields__ if key != "name"},
     )
     return StoredRun(place.resolve(), alone, _samples(place, result), requests)
 
 
 def _outcome(result: RunResult, own: ServiceResult) -> Outcome:
-    """How one service of several ended, when the whole ended as `result` says."""
+    """How one service of several ended, when the whole ended as `result` says: what one does ends the run for all."""
     if own.oom_kills:
         return Outcome.OOM_KILLED
     if result.outcome is Outcome.INTERRUPTED:
         return result.outcome
     if own.exit_status is not None:
         return Outcome.CRASHED
-    return Outcome.NEVER_READY if own.ready_ns is None and result.ready_ns is None else Outcome.COMPLETED
+    if result.stop_reason is None or result.outcome is Outcome.TIMED_OUT:
+        return Outcome.COMPLETED
+    its_doing = result.stop_reason.startswith(f"{own.name}: ")
+    return Outcome.NEVER_READY if its_doing else Outcome.STOPPED_EARLY
 
 
 def _check(name: str, records: NDArray[np.void], needed: frozenset[str], time: str, start_ns: int) -> None:

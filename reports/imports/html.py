@@ -6,14 +6,13 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import jinja2
-
 from profiling.import_costs import ImportCosts, ImportsRun, ModuleCost
 from profiling.manifests.secrets import redacted_words
 from profiling.units import format_bytes, format_percent, format_seconds
 from reports.html import moment
 from reports.imports.forest import Forest, packages, rows
 from reports.imports.words import LAZY_WORDS, imported, module_words, modules, sign_of, summary, where
+from reports.page import environment
 
 _LEVELS = 9
 _NARROWEST = 0.004
@@ -84,15 +83,8 @@ def _bar(part: int, whole: int) -> str:
     return f"{100 * max(0.0, min(1.0, part / whole)) if whole > 0 else 0.0:.1f}"
 
 
-_ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.PackageLoader("reports"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_ENVIRONMENT.filters.update(moment=moment)
-_ENVIRONMENT.globals.update(
+_ENVIRONMENT = environment(
+    {"moment": moment},
     bar=_bar,
     format_bytes=format_bytes,
     format_percent=format_percent,

@@ -20,5 +20,5 @@ class Announcer:
             print("measuring", flush=True)
 
 
-sandbox = ContainerSandbox(connect("docker"), SERVICES, "a test", lambda text: None)
+sandbox = ContainerSandbox(connect("docker"), [SERVICES], "a test", lambda text: None)
 measure(plan(contained("ballast"), duration_s=60.0), sandbox, Path(sys.argv[1]), Announcer())

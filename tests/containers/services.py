@@ -36,7 +36,7 @@ def opened(engine: Engine) -> Iterator[ContainerSandbox]:
     """A sandbox on the engine, after which nothing of ours is left there."""
     with (
         nothing_left(engine),
-        contextlib.closing(ContainerSandbox(engine, SERVICES, "a test", lambda text: None)) as sandbox,
+        contextlib.closing(ContainerSandbox(engine, [SERVICES], "a test", lambda text: None)) as sandbox,
     ):
         yield sandbox
 

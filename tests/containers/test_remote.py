@@ -75,7 +75,7 @@ def remote(machine: RemoteEngine, base: list[bytes]) -> Iterator[Engine]:
 @pytest.fixture
 def sandbox(remote: Engine, machine: RemoteEngine) -> Iterator[ContainerSandbox]:
     """One after which nothing is left on the engine: no service, no observer, no cgroup."""
-    with contextlib.closing(ContainerSandbox(remote, SERVICES, "a test", lambda text: None)) as made:
+    with contextlib.closing(ContainerSandbox(remote, [SERVICES], "a test", lambda text: None)) as made:
         yield made
     assert machine.leftovers(remote) == []
 
@@ -106,7 +106,7 @@ def test_a_ballast_is_measured_on_our_clock_and_as_here(
     assert times[0] < sent.min() and finished.max() < times[-1]
     # Another user's processes may be looked into.
     assert (there.samples["rss"] > 100 * MIB).any() and (there.samples["pss"] > 0).any()
-    with contextlib.closing(ContainerSandbox(docker_engine, SERVICES, "a test", lambda text: None)) as local:
+    with contextlib.closing(ContainerSandbox(docker_engine, [SERVICES], "a test", lambda text: None)) as local:
         here = stored(local, ballast, tmp_path / "here")
     assert there.samples["unreclaimable"].max() == pytest.approx(here.samples["unreclaimable"].max(), rel=0.03)
 
@@ -242,7 +242,7 @@ def test_an_engine_that_goes_away_ends_the_run(
         environ = {"DOCKER_HOST": f"unix://{machine.socket}"} if how == "killed here" else {}
         with led_to(machine, base, **environ) as engine:
             assert engine.local == (how == "killed here")
-            with contextlib.closing(ContainerSandbox(engine, SERVICES, "a test", lambda text: None)) as sandbox:
+            with contextlib.closing(ContainerSandbox(engine, [SERVICES], "a test", lambda text: None)) as sandbox:
                 error, _ = broken_off(sandbox, tmp_path, machine.cut if how == "cut off" else machine.kill)
     assert isinstance(error, EngineError)
     assert "went away during the run" in error.message and engine.host in error.message

@@ -204,9 +204,9 @@ def test_what_cannot_be_started_says_why(any_engine: Engine, tmp_path: Path) -> 
         sandbox.start(launch(contained("code", "/etc/passwd"), tmp_path))
     assert "may run" in refused.value.hint
     with pytest.raises(ImageError, match="oomproof/none-such"):
-        ContainerSandbox(any_engine, Image(name="oomproof/none-such:1"), "a test", lambda text: None)
+        ContainerSandbox(any_engine, [Image(name="oomproof/none-such:1")], "a test", lambda text: None)
     with pytest.raises(ConfigError, match="names no image"):
-        ContainerSandbox(any_engine, None, "a test", lambda text: None)
+        ContainerSandbox(any_engine, [], "a test", lambda text: None)
 
 
 def test_a_build_that_fails_says_what_the_step_said(any_engine: Engine, tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ from profiling.measuring.sandboxes.containers.engine import connect
 from profiling.measuring.sandboxes.containers.sandbox import ContainerSandbox
 from tests.containers.services import SERVICES, contained
 from tests.containers.test_sandbox import launch, python
-sandbox = ContainerSandbox(connect(sys.argv[1]), SERVICES, "a test", lambda text: None)
+sandbox = ContainerSandbox(connect(sys.argv[1]), [SERVICES], "a test", lambda text: None)
 if sys.argv[3] == "alone":
     sandbox._keeper._process.kill()
     sandbox._keeper._process.wait()
@@ -333,7 +333,7 @@ def test_a_killed_tool_leaves_no_container(any_engine: Engine, tmp_path: Path, k
         doomed.wait()
     if keeper == "alone":
         assert traces(any_engine) - before, "without its keeper something is left"
-        ContainerSandbox(any_engine, SERVICES, "the next start clears it away", lambda text: None).close()
+        ContainerSandbox(any_engine, [SERVICES], "the next start clears it away", lambda text: None).close()
     wait_until(lambda: traces(any_engine) <= before)
 
 

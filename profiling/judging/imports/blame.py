@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import msgspec
 
 from profiling.import_costs import ImportCosts
+from profiling.judging.findings import named
 from profiling.judging.imports.costs import NOISE_BYTES
 from profiling.judging.report import AnalysedRun
 from profiling.units import format_bytes
@@ -21,8 +23,13 @@ _SMALL = 0.25
 """Imports that hold less than this share of the limit are not what it died of."""
 
 
-def starved_at_start(run: AnalysedRun) -> bool:
-    """Whether it was killed before it was ready, or never got ready with hardly any memory left."""
+def starved_at_start(run: AnalysedRun) -> AnalysedRun | None:
+    """The run, or of several services the first one's part in it, that was killed before it was ready, or never got ready
+    with hardly any memory left; None if none was."""
+    return next((part for part in run.services or (run,) if _starved(part)), None)
+
+
+def _starved(run: AnalysedRun) -> bool:
     summary = run.summary
     if summary.ready or summary.outcome is Outcome.INTERRUPTED:
         return False
@@ -31,13 +38,25 @@ def starved_at_start(run: AnalysedRun) -> bool:
 
 
 def with_imports(run: AnalysedRun, costs: ImportCosts, directory: str) -> AnalysedRun:
-    """The run with the imports named in what is said of its start; `directory`: where they are recorded."""
-    findings = tuple(
-        _with(finding, costs, run.summary.memory_limit_bytes, directory)
+    """The run with the imports named in what is said of its start, or its starved service's; `directory`: where they are
+    recorded."""
+    starved = starved_at_start(run)
+    if starved is None:
+        return run
+    said = {
+        finding: _with(finding, costs, starved.summary.memory_limit_bytes, directory)
+        for finding in starved.summary.findings
         if finding.id in (_KILLED, _NEVER_READY)
-        else finding
-        for finding in run.summary.findings
-    )
+    }
+    if not run.services:
+        return _replaced(run, said)
+    whole = {named(starved.summary.name, old): named(starved.summary.name, new) for old, new in said.items()}
+    services = tuple(_replaced(part, said) if part is starved else part for part in run.services)
+    return _replaced(dataclasses.replace(run, services=services), whole)
+
+
+def _replaced(run: AnalysedRun, said: Mapping[Finding, Finding]) -> AnalysedRun:
+    findings = tuple(said.get(finding, finding) for finding in run.summary.findings)
     return dataclasses.replace(run, summary=msgspec.structs.replace(run.summary, findings=findings))
 
 
@@ -47,9 +66,9 @@ def _with(finding: Finding, costs: ImportCosts, limit: int, directory: str) -> F
     if costs.status == "skipped":
         return msgspec.structs.replace(finding, message=message)
     if costs.total_anon_bytes < _SMALL * limit:
-        hint = "raise --memory, or look at what its own code makes before it is ready: `profile` shows that"
+        hint = "raise the limit, or look at what its own code makes before it is ready: `profile` shows that"
     else:
-        hint = "raise --memory, or import later what is not needed at the start"
+        hint = "raise the limit, or import later what is not needed at the start"
     return msgspec.structs.replace(finding, message=message, hint=f"{hint}; all its imports: report {directory}")
 
 

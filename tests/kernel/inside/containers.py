@@ -224,7 +224,7 @@ def _of(report: Report, runtime: str) -> None:
     os.environ["CONTAINERS_CONF"] = str(settings)
     with podman_service() as engine:
         image.make(engine.client)
-        with contextlib.closing(ContainerSandbox(engine, image.image(), "a test", print)) as sandbox:
+        with contextlib.closing(ContainerSandbox(engine, [image.image()], "a test", print)) as sandbox:
             for experiment in EXPERIMENTS[runtime]:
                 report.add(f"{runtime}_{experiment.__name__}", partial(experiment, sandbox))
         report.add(f"{runtime}_nothing_left", partial(nothing_left, engine))

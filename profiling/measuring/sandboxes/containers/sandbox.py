@@ -42,19 +42,13 @@ _numbers = itertools.count(1)
 class ContainerSandbox:
     """Runs services of images on one engine."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        image: Image | None,
-        why: str,
-        tell: Callable[[str], object],
-        more: Sequence[Image] = (),
-    ) -> None:
-        """`why`: why this sandbox was chosen; `tell` gets a line for each step of a build; `more`: a system's other images.
+    def __init__(self, engine: Engine, wanted: Sequence[Image], why: str, tell: Callable[[str], object]) -> None:
+        """`wanted`: the images of its services; `why`: why this sandbox was chosen; `tell` gets a line for each step of a
+        build.
 
         Raises ConfigError without an image, ImageError if one cannot be had.
         """
-        if image is None:
+        if not wanted:
             raise ConfigError(
                 f"--sandbox {engine.name}: the target names no image and no Dockerfile",
                 "set target.image or target.dockerfile in the config file, or use --sandbox cgroup",
@@ -73,8 +67,8 @@ class ContainerSandbox:
             _require_no_swap(engine)
             self.swap = "off (this machine has none)"
         leftovers.clear(engine)
-        wanted = {image.name: image for image in (*more, image)}
-        self.image = ", ".join(f"{name} ({images.ensure(engine, wanted[name], tell)})" for name in wanted)
+        by_name = {image.name: image for image in wanted}
+        self.image = ", ".join(f"{name} ({images.ensure(engine, image, tell)})" for name, image in by_name.items())
         self._keeper = container_keeper(engine.address)
 
     def reads(self, target: Target) -> list[str] | None:
