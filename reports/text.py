@@ -16,7 +16,7 @@ from rich.text import Text
 from profiling.judging.report import AnalysedRun, Report
 from profiling.units import format_bytes, format_ms, format_percent, format_seconds
 from profiling.values import HeldMemory, Profile, Summary
-from reports.figures import NONE, headroom, rate
+from reports.figures import NONE, count, headroom, rate
 from reports.words import (
     BAD,
     CHECK_NAMES,
@@ -174,10 +174,11 @@ def _block(console: Console, block: list[Summary], candidates: set[str], column:
     row("outcome", _outcome)
     row(
         "OOM kills",
-        lambda summary: Text(f"{summary.oom_kills:,}", style="bold red" if summary.oom_kills else ""),
+        lambda summary: Text(count(summary.oom_kills), style="bold red" if summary.oom_kills else ""),
     )
     plain("peak memory", lambda summary: of_limit(summary.peak_unreclaimable_bytes, summary.memory_limit_bytes))
-    row("", lambda summary: _bar(summary, min(20, column - 2)))
+    if any(peak_share(summary) is not None for summary in block):
+        row("", lambda summary: _bar(summary, min(20, column - 2)))
     for name in dict.fromkeys(service.name for summary in block for service in summary.services):
         row(f"· {shorten(name, _LABEL_WIDTH - 3)}", partial(_service, name=name))
     plain("headroom", headroom)
