@@ -66,7 +66,9 @@ def open_process(pid: int) -> Subject:
             reason=f"from /proc: it runs in {shared}",
             limit_bytes=None,
             swap=swap_of(version, directory),
-            notes=("no limit is its own, and nothing counts its kills: --memory SIZE gives it a limit to be held against",),
+            notes=(
+                "no limit is its own, and nothing counts its kills: --memory SIZE gives it a limit to be held against",
+            ),
         ),
     )
 

@@ -109,13 +109,13 @@ class _Run:
             sampling = self.subject.sample(self.samples, self.hz)
             cleanup.push(lambda *error: self._end_sampling(sampling, failed=error[1] is not None))
             progress.begin()
-            progress.wait_for_samples()
             with contextlib.suppress(KeyboardInterrupt):  # whoever watches ends it so
                 self._watch(load)
             if load is not None and self.load_summary is None:
                 self.load_summary = load.stop()
 
     def _watch(self, load: LoadProcess | None) -> None:
+        self.progress.wait_for_samples()
         if load is None:
             with self.progress.phase("watch"):
                 self._look_on(self.plan.duration_s)
