@@ -71,6 +71,7 @@ def render_html(report: Report) -> str:
         command_line=shlex.join(redacted_words(report.argv)),
         roots=source_roots(report),
         single=len(report.runs) == 1,
+        shows_load=plots.shows_load(report.runs),
         left_out=max(0, len(pictured(report.runs)) - plots.RUNS_AT_MOST),
     )
 

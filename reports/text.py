@@ -153,11 +153,11 @@ def _runs(console: Console, report: Report) -> None:
     for start in range(0, len(summaries), across):
         block = summaries[start : start + across]
         column = min(34, (console.width - 2 - _LABEL_WIDTH) // max(len(block), min(2, across)))
-        _block(console, block, candidates, column)
+        _block(console, block, candidates, column, loaded=any(run.result.load for run in report.runs))
         console.print()
 
 
-def _block(console: Console, block: list[Summary], candidates: set[str], column: int) -> None:
+def _block(console: Console, block: list[Summary], candidates: set[str], column: int, *, loaded: bool) -> None:
     def row(label: str, cell: Callable[[Summary], Text]) -> None:
         line = Text("  ").append(set_cell_size(label, _LABEL_WIDTH), style="dim" if label else "")
         for summary in block:
@@ -182,10 +182,12 @@ def _block(console: Console, block: list[Summary], candidates: set[str], column:
     for name in dict.fromkeys(service.name for summary in block for service in summary.services):
         row(f"· {shorten(name, _LABEL_WIDTH - 3)}", partial(_service, name=name))
     plain("headroom", headroom)
-    plain("answered", _answered)
-    plain("requests/s", lambda summary: rate(summary.rps))
-    plain("p50 / p95", _latencies)
-    plain("start-up", lambda summary: format_seconds(summary.startup_s))
+    if loaded:
+        plain("answered", _answered)
+        plain("requests/s", lambda summary: rate(summary.rps))
+        plain("p50 / p95", _latencies)
+    if any(summary.ready is not None for summary in block):
+        plain("start-up", lambda summary: format_seconds(summary.startup_s))
 
 
 def _sandbox(run: AnalysedRun) -> str:

@@ -33,7 +33,7 @@ class ProcessTreeReader:
         if self._started is None:
             raise FileNotFoundError(f"there is no process {pid}")
         _rollup(pid)
-        self._pids = [pid]
+        self._pids = self.pids()
 
     def look(self) -> list[dict[bytes, int]]:
         if tree.process_start_ticks(self._pid) != self._started:
