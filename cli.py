@@ -18,6 +18,7 @@ from profiling.measuring.interrupts import ignore_further, interruptible
 _COMMANDS = {
     "compare": "Run variants under the same limit and load; say which survive.",
     "doctor": "What this machine can do, and what mends what is missing.",
+    "gate": "CI: whether a change needs more memory than its base, by runs of both.",
     "imports": "What each import costs, as a tree, and what a later one would save.",
     "init": "Write a commented config file for the service in this directory.",
     "profile": "A memray pass: flame graphs, and the lines that hold the memory.",
@@ -29,8 +30,8 @@ _COMMANDS = {
 
 _EXIT_CODES = """\b
 Exit codes:
-  0    the candidate survived
-  1    killed, crashed, a failed check, over budget
+  0    the candidate survived; verified; no regression
+  1    killed, crashed, a failed check, over budget, regressed
   2    the command line or a config file is wrong
   3    inconclusive: too little data, or the load was not what was asked for
   4    the run could not be made
@@ -46,7 +47,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"commands.{cmd_name}"), cmd_name)
+        module = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"commands.{module}"), module)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

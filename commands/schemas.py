@@ -11,7 +11,7 @@ from commands.init import Written
 from profiling.config.schema import config_schema
 from profiling.import_costs import ImportCosts
 from profiling.values import Value
-from reports.documents import Comparison, Profiled, Verification
+from reports.documents import Comparison, Gated, Profiled, Verification
 
 CONFIG = "config"
 
@@ -40,11 +40,12 @@ DOCUMENTS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "compare": (Comparison,),
     "doctor": (Examined,),
     "error": (Failed,),
+    "gate": (Gated,),
     "init": (Written,),
     "imports": (ImportCosts,),
     "observe": (Comparison,),
     "profile": (Profiled,),
-    "report": (Comparison, Verification, ImportCosts, SeriesFiles),
+    "report": (Comparison, Verification, Gated, ImportCosts, SeriesFiles),
     "verify": (Verification,),
 }
 """By command, what its --json can be; `error` is every command's."""

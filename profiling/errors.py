@@ -14,6 +14,7 @@
      |   +- LoadFailedError      the load generator could not be started
      |   +- SamplerError         the sampler died: the memory curve has a hole
      |   +- DataError            a stored run cannot be read
+     |   +- RevisionError        a revision cannot be had: no repository, no such commit, a shallow clone
      +- InterruptedRunError 130  Ctrl-C or SIGTERM; what was measured is saved
 
 An OOM kill is no error: it is `Outcome.OOM_KILLED`.
@@ -99,6 +100,10 @@ class SamplerError(CannotRunError):
 
 class DataError(CannotRunError):
     kind = "data"
+
+
+class RevisionError(CannotRunError):
+    kind = "revision"
 
 
 class InterruptedRunError(OomproofError):

@@ -14,7 +14,7 @@ CHECKPOINTS = ("pickle", "safetensors")
 LIFECYCLES = ("per-request", "singleton", "lazy")
 DEFAULT_MEMORY_BYTES = 512 * 2**20
 
-_ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 _CONTRACT = {
     "type": "object",
     "required": ["response"],
@@ -22,22 +22,23 @@ _CONTRACT = {
 }
 
 
-def image() -> Image:
-    """The backend's container image, built from the Dockerfile where this is a checkout."""
-    dockerfile = _ROOT / "Dockerfile"
-    build = Build(context=str(_ROOT), dockerfile=str(dockerfile)) if dockerfile.is_file() else None
+def image(root: Path = ROOT) -> Image:
+    """The backend's container image, built from the Dockerfile where `root` is a checkout."""
+    dockerfile = root / "Dockerfile"
+    build = Build(context=str(root), dockerfile=str(dockerfile)) if dockerfile.is_file() else None
     return Image(name=IMAGE_NAME, build=build)
 
 
-def target(checkpoint: str) -> Target:
-    """The reference backend with one of CHECKPOINTS, under this interpreter, in the default lifecycle."""
+def target(checkpoint: str, root: Path = ROOT) -> Target:
+    """The reference backend with one of CHECKPOINTS, under this interpreter, in the default lifecycle. `root`: the checkout
+    that it is in."""
     return Target(
         name=NAME,
         services=(
             Service(
                 command=(sys.executable, "-m", "gunicorn", "-c", "backend/gunicorn.conf.py"),
-                directory=str(_ROOT),
-                image=image(),
+                directory=str(root),
+                image=image(root),
                 # Bytecode is written at set-up, not by whichever variant happens to run first.
                 env={"MODEL_CHECKPOINT": checkpoint, "PYTHONDONTWRITEBYTECODE": "1"},
                 ready="/ready",
@@ -46,7 +47,7 @@ def target(checkpoint: str) -> Target:
         ),
         request=RequestTemplate(expect_json_schema=_CONTRACT),
         prepare=(sys.executable, "-m", "backend.prepare"),
-        reads=(str(_ROOT / "backend"),),
+        reads=(str(root / "backend"),),
     )
 
 

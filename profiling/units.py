@@ -100,6 +100,13 @@ def format_seconds(seconds: float | None) -> str:
     return f"{seconds:.1f} s" if seconds != int(seconds) else f"{seconds:.0f} s"
 
 
+def format_change(fraction: float) -> str:
+    """A relative change with its sign and three significant digits at most: "+3.02 %", "-0.04 %", "+120 %"."""
+    percent = fraction * 100
+    digits = 0 if abs(percent) >= 100 else 1 if abs(percent) >= 10 else 2
+    return f"{percent:+.{digits}f} %"
+
+
 def format_percent(fraction: float | None) -> str:
     """A fraction as a percentage that never rounds to a clean 0 or 100 when it is not: "99.9 %", "<0.1 %"."""
     if fraction is None:

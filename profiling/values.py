@@ -110,6 +110,8 @@ class Target(Value, frozen=True, kw_only=True):
     locustfile: str | None = None
     prepare: tuple[str, ...] = ()
     """A command that is run once before anything is measured; quick when there is nothing to do."""
+    setup: tuple[str, ...] = ()
+    """Commands for a shell that install what it needs; run once per revision, in the first service's directory."""
     reads: tuple[str, ...] = ()
     """Files and directories that the service will read besides its interpreter's: dropped from the page cache."""
 
@@ -158,6 +160,8 @@ class Budget(Value, frozen=True, kw_only=True):
     max_p95_ms: float | None = None
     max_failures: float = 0.0
     max_growth_bytes_per_request: float = 1024.0
+    tolerance: float = 0.01
+    """By what share of base a gate lets memory change."""
 
 
 class Phase(Value, frozen=True, kw_only=True):

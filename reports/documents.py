@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from profiling.regressions import GateVerdict, MetricChange, Side
 from profiling.values import SCHEMA_VERSION, Check, Claim, Profile, Summary, Value
 
 
@@ -32,6 +33,22 @@ class Verification(Value, frozen=True, kw_only=True):
     """`pass`, `fail` or `inconclusive`."""
     checks: tuple[Check, ...]
     run: Summary
+    report: str
+
+
+class Gated(Value, frozen=True, kw_only=True):
+    """`gate --json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    command: str = "gate"
+    verdict: GateVerdict
+    sentence: str
+    base: Side
+    head: Side
+    metrics: tuple[MetricChange, ...]
+    confirmed_by_rerun: bool | None
+    """None: there was nothing to confirm."""
+    notes: tuple[str, ...]
     report: str
 
 

@@ -10,8 +10,9 @@ from pathlib import PurePath
 import msgspec
 
 from profiling.judging.report import Report
+from profiling.regressions import GateJudgement
 from profiling.values import Profile
-from reports.documents import Comparison, Verification
+from reports.documents import Comparison, Gated, Verification
 from reports.text import render_text, terminal
 from reports.words import report_path
 
@@ -20,6 +21,8 @@ def render_json(report: Report) -> str:
     """The document that --json prints: sizes in bytes, shares 0..1, unmeasured null, paths absolute."""
     if report.checks:
         return _dump(_verification(report))
+    if report.gate is not None:
+        return _dump(_gated(report, report.gate))
     document = Comparison(
         command=report.command,
         claim=report.verdict.claim,
@@ -38,6 +41,20 @@ def _verification(report: Report) -> Verification:
         verdict=report.verdict.status,
         checks=report.checks,
         run=report.runs[0].summary,
+        report=report_path(report),
+    )
+
+
+def _gated(report: Report, found: GateJudgement) -> Gated:
+    """The document of `gate --json`."""
+    return Gated(
+        verdict=found.verdict,
+        sentence=found.sentence,
+        base=found.base,
+        head=found.head,
+        metrics=found.metrics,
+        confirmed_by_rerun=found.confirmed_by_rerun,
+        notes=found.notes,
         report=report_path(report),
     )
 

@@ -17,6 +17,7 @@ from profiling.judging.report import AnalysedRun, Report
 from profiling.units import format_bytes, format_ms, format_percent, format_seconds
 from profiling.values import HeldMemory, Profile, Summary
 from reports.figures import NONE, count, headroom, rate
+from reports.gating import how_often, plain_lines
 from reports.words import (
     BAD,
     CHECK_NAMES,
@@ -69,6 +70,7 @@ def render_text(report: Report, width: int = PIPE_WIDTH, colour: bool = False) -
         _environ={},
     )
     _verdict(console, report)
+    _changes(console, report)
     _checks(console, report)
     _api_problems(console, report)
     _runs(console, report)
@@ -101,6 +103,18 @@ def _verdict(console: Console, report: Report) -> None:
     wrapped(console, Text(report.verdict.sentence, style="bold"), "  ")
     for line in report.verdict.evidence:
         wrapped(console, Text(line), "  · ")
+    console.print()
+
+
+def _changes(console: Console, report: Report) -> None:
+    if report.gate is None:
+        return
+    console.print(Text("Base → head", style="bold").append(f" ({how_often(report.gate)})", style="not bold dim"))
+    for sign, name, text in plain_lines(report.gate):
+        style = "dim" if sign.symbol in "–i" else _STYLES[sign.tone]
+        wrapped(
+            console, Text(f"{name}: ", style="bold").append(text, style="not bold"), f"  {sign.symbol} ", style=style
+        )
     console.print()
 
 

@@ -14,6 +14,7 @@ import msgspec
 from profiling.judging import conformance
 from profiling.judging.findings import STUCK_AT_LIMIT
 from profiling.judging.report import AnalysedRun, Report
+from profiling.regressions import GateVerdict
 from profiling.units import format_bytes
 from profiling.values import ApiProblem, Claim, Finding, Frame, HeldMemory, Outcome, Profile, Summary, Verdict
 
@@ -95,6 +96,15 @@ _STATUSES: dict[str, Sign] = {
 }
 
 
+GATE_VERDICTS: dict[GateVerdict, Sign] = {
+    GateVerdict.PASS: Sign("no regression", "✓", GOOD),
+    GateVerdict.IMPROVED: Sign("improved", "✓", GOOD),
+    GateVerdict.REGRESSED: Sign("regressed", "✗", BAD),
+    GateVerdict.OVER_BUDGET: Sign("over budget", "✗", BAD),
+    GateVerdict.INCONCLUSIVE: Sign("inconclusive", "?", UNSURE),
+}
+
+
 def outcome_sign(summary: Summary) -> Sign:
     """How a run ended, in a word. One that ran to the end and still failed is not shown as good."""
     sign = OUTCOMES[summary.outcome]
@@ -109,6 +119,8 @@ def verdict_sign(report: Report) -> Sign:
     """The claim in a word with the sign of its status; one run alone has its outcome for a word."""
     verdict: Verdict = report.verdict
     status = _STATUSES.get(verdict.status, _STATUSES["inconclusive"])
+    if report.gate is not None:
+        return GATE_VERDICTS[report.gate.verdict]
     if report.checks:
         return Sign(_VERIFIED[verdict.status], status.symbol, status.tone)
     if len(report.runs) == 1 and report.runs[0].result.watched and verdict.status != "fail":

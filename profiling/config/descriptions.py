@@ -43,6 +43,8 @@ DESCRIPTIONS: dict[type[msgspec.Struct], dict[str, str]] = {
         "build_args": "Build arguments for the dockerfile. PYTHON_IMAGE of the environment is passed on, too.",
         "name": "The service's name in reports. Default: the directory's.",
         "directory": "The working directory, relative to this file; with a dockerfile, the build's context.",
+        "setup": "Commands, each for a shell, that install what the service needs: `gate` runs them once per revision where what"
+        " they install differs, with a virtual environment of its own first on PATH.",
         "ready": "The path whose first 2xx means ready. Default: the manifest's health check, else /health.",
         "startup_timeout": "For so long the service may take to get ready.",
         "memory": "The memory limit. Swap is off. Default: what the manifest says.",
@@ -83,6 +85,7 @@ DESCRIPTIONS: dict[type[msgspec.Struct], dict[str, str]] = {
         "max_p95": "The most that 95 % of the answers may take. Default: no limit.",
         "max_failures": "The share of requests that may fail.",
         "max_growth": "The most by which memory may grow with each request, by the lower end of its 95 % interval.",
+        "tolerance": "For `gate`: memory has regressed where the interval of its change lies above this share.",
     },
     PlanTable: {
         "memory": "The plan's memory.",
@@ -113,6 +116,6 @@ SHAPES: dict[type[msgspec.Struct], dict[str, Any]] = {
 
 DEFAULTS: dict[type[msgspec.Struct], dict[str, str]] = {
     TargetTable: {"startup_timeout": "60s"},
-    BudgetTable: {"max_failures": "0%", "max_growth": "1KiB/request"},
+    BudgetTable: {"max_failures": "0%", "max_growth": "1KiB/request", "tolerance": "1%"},
 }
 """As text, the defaults that have a unit."""

@@ -62,6 +62,7 @@ def meaning(file: ConfigFile, base: Path) -> Config:
             openapi=_openapi(base, file.request),
             locustfile=_locustfile(base, file.request.locustfile),
             reads=tuple(dict.fromkeys(service.directory for service in services)),
+            setup=tuple(command for each in found for command in each.table.setup),
         ),
         variants=tuple(Variant(name=name, env=table.env) for name, table in file.variants.items()),
         budget=Budget(
@@ -70,6 +71,7 @@ def meaning(file: ConfigFile, base: Path) -> Config:
             max_p95_ms=None if file.budget.max_p95 is None else float(file.budget.max_p95) * 1000,
             max_failures=float(file.budget.max_failures),
             max_growth_bytes_per_request=float(file.budget.max_growth),
+            tolerance=float(file.budget.tolerance),
         ),
         memory_bytes=_plain(int, table.memory) if file.target else None,
         cpus=table.cpus if file.target else None,

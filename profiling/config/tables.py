@@ -42,6 +42,7 @@ class TargetTable(_Table, kw_only=True, frozen=True):
     build_args: dict[str, str] = {}
     name: str | None = None
     directory: str = "."
+    setup: list[str] = []
     ready: str | None = None
     startup_timeout: Seconds = msgspec.field(default_factory=partial(Seconds, 60))
     memory: ByteSize | None = None
@@ -86,6 +87,7 @@ class BudgetTable(_Table, kw_only=True, frozen=True):
     max_p95: Seconds | None = None
     max_failures: Fraction = msgspec.field(default_factory=partial(Fraction, 0))
     max_growth: GrowthRate = msgspec.field(default_factory=partial(GrowthRate, 1024))
+    tolerance: Fraction = msgspec.field(default_factory=partial(Fraction, 0.01))
 
 
 class PlanTable(_Table, kw_only=True, frozen=True):

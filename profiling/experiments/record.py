@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 
 from profiling.errors import DataError
-from profiling.experiments import imports
+from profiling.experiments import gate_record, imports
+from profiling.experiments.gate_verdict import judge
 from profiling.judging.analysis import analyse
 from profiling.judging.checklist import judge_checks
 from profiling.judging.checks import check
@@ -18,11 +19,20 @@ from profiling.judging.report import AnalysedRun, Report
 from profiling.judging.verdict import judge_comparison
 from profiling.manifests.secrets import redacted_words
 from profiling.measuring import store
-from profiling.values import SCHEMA_VERSION, Budget, Profile, Value
+from profiling.regressions import GateVerdict
+from profiling.values import SCHEMA_VERSION, Budget, Claim, Profile, Value, Verdict
 
 FILE_NAME = "experiment.json"
 VERIFY = "verify"
 OBSERVE = "observe"
+GATE = "gate"
+_STATUS_OF_GATE = {
+    GateVerdict.PASS: "pass",
+    GateVerdict.IMPROVED: "pass",
+    GateVerdict.REGRESSED: "fail",
+    GateVerdict.OVER_BUDGET: "fail",
+    GateVerdict.INCONCLUSIVE: "inconclusive",
+}
 _PHASES_OF_A_RUN = ("start", "load")
 
 
@@ -83,6 +93,8 @@ def load_run(directory: Path, budget: Budget) -> AnalysedRun:
 
 def report(directory: Path, experiment: Experiment) -> Report:
     """The report of an experiment, from what is on disk. Raises DataError if a run cannot be read or there is none."""
+    if experiment.command == GATE and experiment.runs:
+        return _gated(directory, experiment)
     runs = [load_run(directory / name, experiment.budget) for name in experiment.runs]
     if not runs:
         raise DataError(f"{directory} has no run: the experiment ended before its first", "make it again")
@@ -119,6 +131,32 @@ def _verification(directory: Path, experiment: Experiment, run: AnalysedRun) -> 
         beside_share=_beside_share(directory, experiment, [run]),
         directory=str(directory.resolve()),
         checks=checks,
+    )
+
+
+def _gated(directory: Path, experiment: Experiment) -> Report:
+    """The report of `gate`: a run of each side, and what all of them say."""
+    gated = gate_record.load(directory)
+    found = judge(gated)
+    names = [run.directory for run in gate_record.shown(gated)] or list(experiment.runs[:1])
+    runs = [load_run(directory / name, experiment.budget) for name in names]
+    sides = (f"base: {found.base.label}", f"head: {found.head.label}")
+    return Report(
+        command=experiment.command,
+        verdict=Verdict(
+            claim=Claim.INCONCLUSIVE,
+            status=_STATUS_OF_GATE[found.verdict],
+            sentence=found.sentence,
+            evidence=(*sides, *found.notes),
+        ),
+        candidate=experiment.candidate,
+        runs=tuple(runs),
+        profiles=experiment.profiles,
+        argv=redacted_words(experiment.argv),
+        created_at=experiment.created_at,
+        beside_share=None,
+        directory=str(directory.resolve()),
+        gate=found,
     )
 
 

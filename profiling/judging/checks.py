@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-import numpy as np
 
+from profiling.judging import levels
 from profiling.judging.answers import bad_input, contract, good, openapi, p95, timeouts
 from profiling.judging.growth import FIRST_REQUESTS, MIN_ANSWERS, MIN_LOAD_S
 from profiling.judging.points import CANNOT_SAY, CUT_SHORT, ENDED, broken_off, failed, finding, of_finding, skipped
@@ -59,11 +59,7 @@ def _startup_memory(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Chec
         return of_finding(found, "startup-memory", f"{run.summary.oom_kills} OOM kills", limit)
     if not run.summary.ready and (lost := finding(run, "kill-counter-lost")):
         return of_finding(lost, "startup-memory", "killed", limit, "inconclusive")
-    start = stored.samples
-    if run.result.ready_ns is not None:
-        # What is ready before the first sample has its start in that one.
-        start = start[: max(1, int(np.searchsorted(start["t_ns"], run.result.ready_ns, side="right")))]
-    peak = int(start["unreclaimable"].max()) if len(start) else None
+    peak = levels.startup_peak(stored.samples, run.result)
     if peak is None:
         return Check(
             id="startup-memory", status="inconclusive", measured="–", limit=limit, message="nothing was sampled"
@@ -203,13 +199,9 @@ def _plateau(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
         )
     if result.exit_status is not None and run.summary.outcome is not Outcome.COMPLETED:
         return skipped("plateau", ENDED)
-    times, memory = stored.samples["t_ns"], stored.samples["unreclaimable"]
-    middle = (result.load_start_ns + result.load_end_ns) // 2
-    loaded = memory[(times >= middle) & (times < result.load_end_ns)]
-    after = memory[(times >= (settle.start_ns + settle.end_ns) // 2) & (times < settle.end_ns)]
-    if not len(loaded) or not len(after):
+    plateau, rest = levels.under_load(stored.samples, result), levels.at_rest(stored.samples, result)
+    if plateau is None or rest is None:
         return Check(id="plateau", status="inconclusive", measured="–", limit="", message="nothing was sampled")
-    plateau, rest = float(np.percentile(loaded, 95)), float(np.median(after))
     measured, limit = format_bytes(rest), format_bytes(plateau * (1 + _BACK_WITHIN))
     if rest > plateau * (1 + _BACK_WITHIN):
         message = f"after the load it holds {measured}, more than the {format_bytes(plateau)} under load"

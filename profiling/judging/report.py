@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from profiling.regressions import GateJudgement
 from profiling.values import Check, Profile, RunResult, Summary, Verdict
 
 Array = NDArray[np.float64]
@@ -85,3 +86,5 @@ class Report:
     """Absolute path of the directory that the page lies in; links are relative to it."""
     checks: tuple[Check, ...] = ()
     """The checklist of `verify`."""
+    gate: GateJudgement | None = None
+    """What `gate` says; the runs are then one of each side."""

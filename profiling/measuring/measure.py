@@ -40,8 +40,8 @@ class RunPlan(Value, frozen=True, kw_only=True):
     argv: tuple[str, ...] = ()
     port: int | None = None
     """None: a free one."""
-    cold: bool = True
-    """Drop the service's files from the page cache first."""
+    cold: bool | None = True
+    """Drop the service's files from the page cache first; None: it does not matter, they are not even looked at."""
     settle_s: float = 1.0
     """How long the service is watched after the load, to see what stays."""
     grace_s: float = 10.0
@@ -114,7 +114,7 @@ class _Run:
             load = self._start_load()
             cleanup.callback(load.kill)
             with self.progress.phase("drop-caches"):
-                reads = self.sandbox.reads(plan.target)
+                reads = None if plan.cold is None else self.sandbox.reads(plan.target)
                 if reads is not None:
                     self.page_cache = page_cache.drop(reads) if plan.cold else page_cache.look(reads)
             self.progress.begin()

@@ -1,0 +1,143 @@
+"""`gate`: base against head in turns, until the answer is clear; a regression is shown twice before it fails. Pure.
+
+Each set of runs is looked at after so many runs of each side (LOOKS). The error rate of a set, ERROR, is shared out evenly
+over its looks (Bonferroni's inequality: whatever the looks have to do with each other, the set errs no more often than
+that). What a first set calls a regression is measured again by a second one of its own runs, so that a metric whose true
+change is just its tolerance is called a regression in at most ERROR * ERROR of the gates; one that did not change, less often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from profiling.experiments.policy import Step
+from profiling.judging.regression import Tolerances, compare
+from profiling.regressions import BASE, HEAD, GateRun, MetricChange, MetricStatus, RunFigures
+
+LOOKS = (4, 7, 12)
+"""Runs of each side after which a set is looked at: with fewer than four the exact interval is too wide for any answer."""
+ERROR = 0.05
+"""Of one bound of one metric in one set; the rest is left to the second set."""
+_UNUSABLE_AT_MOST = 2
+WARM, FIRST, SECOND = 0, 1, 2
+Done = Sequence[tuple[Step, RunFigures]]
+
+
+class GateStep(Step, frozen=True, kw_only=True):
+    """One run of one side; its variant is BASE or HEAD."""
+
+    set: int = FIRST
+    """WARM: a start that is not counted, in which bytecode and the like come about."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSet:
+    """The usable runs of one set."""
+
+    base: tuple[RunFigures, ...]
+    head: tuple[RunFigures, ...]
+    unusable: tuple[RunFigures, ...]
+
+    @property
+    def turns(self) -> int:
+        return min(len(self.base), len(self.head))
+
+    @property
+    def even(self) -> bool:
+        return len(self.base) == len(self.head)
+
+
+class Gate:
+    """Says which run to make next, and that it is enough."""
+
+    def __init__(self, tolerances: Tolerances, *, max_turns: int = LOOKS[-1], warm: bool = True) -> None:
+        """`max_turns`: the most runs of each side in a set. Raises ValueError if that is below the first look."""
+        if max_turns < LOOKS[0]:
+            raise ValueError(f"a gate needs at least {LOOKS[0]} runs of each side")
+        self.looks = tuple(sorted({*(look for look in LOOKS if look < max_turns), max_turns}))
+        self.level = ERROR / len(self.looks)
+        self.tolerances = tolerances
+        self._warm = warm
+
+    def next_step(self, done: Done) -> GateStep | None:
+        return self.next_after(_runs(done))
+
+    def next_after(self, runs: Sequence[GateRun]) -> GateStep | None:
+        failed = {side: any(run.figures.failure for run in runs if run.side == side) for side in (BASE, HEAD)}
+        if failed[HEAD]:
+            return None
+        if failed[BASE]:  # there is nothing to compare, but whether head holds can still be seen
+            return None if any(run.side == HEAD and run.set for run in runs) else GateStep(variant=HEAD)
+        warmed = [run.side for run in runs if run.set == WARM]
+        if self._warm and len(warmed) < 2:
+            return GateStep(variant=(BASE, HEAD)[len(warmed)], set=WARM)
+        first = set_of(runs, FIRST)
+        if not self._is_over(first, self.compare(first), None):
+            return _next_of(first, FIRST)
+        suspects = self.suspects(runs)
+        second = set_of(runs, SECOND)
+        if not suspects or self._is_over(second, self.compare(second), suspects):
+            return None
+        return _next_of(second, SECOND)
+
+    def compare(self, runs: RunSet) -> tuple[MetricChange, ...]:
+        return compare(runs.base, runs.head, self.tolerances, self.level)
+
+    def suspects(self, runs: Sequence[GateRun]) -> frozenset[str]:
+        """The metrics that the first set calls regressed."""
+        first = set_of(runs, FIRST)
+        if first.turns not in self.looks:
+            return frozenset()
+        return frozenset(metric.name for metric in self.compare(first) if metric.status is MetricStatus.REGRESSED)
+
+    def confirmed(self, runs: Sequence[GateRun]) -> frozenset[str]:
+        """Those of them that the second set calls regressed as well."""
+        second = set_of(runs, SECOND)
+        if second.turns not in self.looks:
+            return frozenset()
+        found = {metric.name for metric in self.compare(second) if metric.status is MetricStatus.REGRESSED}
+        return self.suspects(runs) & found
+
+    def is_answered(self, runs: Sequence[GateRun]) -> bool:
+        """Whether all that an answer needs was run: not where it was interrupted, or too many runs were of no use."""
+        needed = (FIRST, SECOND) if self.suspects(runs) else (FIRST,)
+        return self.next_after(runs) is None and all(turns_of(runs, number) in self.looks for number in needed)
+
+    def _is_over(self, runs: RunSet, metrics: Sequence[MetricChange], names: frozenset[str] | None) -> bool:
+        """Whether a set has its answer: a regression, or every metric of `names` (None: all) is clear."""
+        if len(runs.unusable) > _UNUSABLE_AT_MOST or (runs.even and runs.turns >= self.looks[-1]):
+            return True
+        if not runs.even or runs.turns not in self.looks:
+            return False
+        looked_at = [metric.status for metric in metrics if names is None or metric.name in names]
+        return MetricStatus.REGRESSED in looked_at or MetricStatus.UNCLEAR not in looked_at
+
+
+def _next_of(runs: RunSet, number: int) -> GateStep:
+    """The side whose turn it is: base, head, head, base, so that a machine that slows down slows both alike."""
+    turn = runs.turns + 1
+    first = BASE if turn % 2 else HEAD
+    side = first if runs.even else BASE if len(runs.base) < len(runs.head) else HEAD
+    return GateStep(variant=side, repeat=turn, set=number)
+
+
+def _runs(done: Done) -> list[GateRun]:
+    found = []
+    for step, result in done:
+        assert isinstance(step, GateStep)
+        found.append(GateRun(side=step.variant, set=step.set, directory="", figures=result))
+    return found
+
+
+def set_of(runs: Sequence[GateRun], number: int) -> RunSet:
+    def of(side: str) -> tuple[RunFigures, ...]:
+        return tuple(run.figures for run in runs if (run.side, run.set) == (side, number) and not run.figures.unusable)
+
+    unusable = tuple(run.figures for run in runs if run.set == number and run.figures.unusable)
+    return RunSet(of(BASE), of(HEAD), unusable)
+
+
+def turns_of(runs: Sequence[GateRun], number: int) -> int:
+    """Usable runs of each side in a set."""
+    return set_of(runs, number).turns

@@ -1,0 +1,56 @@
+"""How metrics and their changes read, in every renderer alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from profiling.judging.regression import KILLS, PEAK
+from profiling.regressions import MetricChange
+from profiling.units import format_bytes, format_change, format_ms
+
+NAMES = {
+    PEAK: "peak of unreclaimable memory",
+    KILLS: "OOM kills",
+    "plateau": "held at rest after the load",
+    "startup_peak": "peak at the start",
+    "growth_per_request": "growth per request",
+    "p95": "p95 latency",
+}
+
+
+def changed(metric: MetricChange) -> str:
+    """A change with its interval: `+8.2 % (+8.1 to +8.4)`."""
+    if metric.change is None:
+        return "–"
+    estimate = amount(metric, metric.change)
+    if metric.low is None or metric.high is None:
+        return estimate
+    low, high = amount(metric, metric.low), amount(metric, metric.high)
+    return f"{estimate} ({low} to {high})"
+
+
+def amount(metric: MetricChange, value: float) -> str:
+    """A change in its unit, with its sign."""
+    if metric.relative:
+        return format_change(value)
+    if metric.unit == "count":
+        return f"{value:+g}"
+    sign = "-" if value < 0 else "+"
+    return f"{sign}{format_bytes(abs(value))}/request"
+
+
+def level(metric: MetricChange, values: Sequence[float]) -> str:
+    """The median of one side's runs with its unit."""
+    if not values:
+        return "–"
+    middle = median(values)
+    if metric.unit == "count":
+        return f"{sum(values):g}"
+    if metric.unit == "ms":
+        return format_ms(middle)
+    return (
+        format_bytes(middle)
+        if metric.unit == "bytes"
+        else f"{'-' if middle < 0 else ''}{format_bytes(abs(middle))}/request"
+    )
