@@ -33,7 +33,7 @@ from profiling.measuring.sandboxes.base import Sandbox
 from profiling.regressions import BASE, HEAD, GateRecord, GateRun, RunFigures
 from profiling.values import Target
 
-_SETTLE_S = 1.5
+_SETTLE_S = 1.0
 _WARM_USERS, _WARM_S = 1, 1.0
 
 

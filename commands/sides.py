@@ -27,20 +27,19 @@ class Change:
     head: Commit
     files: tuple[str, ...]
     """That differ, relative to the root."""
+    dirty: bool
+    """Not all of head is committed."""
     config_file: Path | None
     """Head's; None: the reference target."""
 
     @property
     def sides(self) -> tuple[Side, Side]:
         """Base and head, as a reader knows them."""
-        dirty = "" if self._is_clean() else " and uncommitted changes"
+        dirty = " and uncommitted changes" if self.dirty else ""
         return (
             Side(label=self.base.label, commit=self.base.sha),
-            Side(label=f"working tree ({self.head.label}{dirty})", commit=self.head.sha),
+            Side(label=f"working tree ({self.head.short}{dirty})", commit=self.head.sha),
         )
-
-    def _is_clean(self) -> bool:
-        return self.base.sha == self.head.sha and not self.files
 
 
 def find_change(base: str, target: str | None, out: str) -> Change:
@@ -61,7 +60,8 @@ def find_change(base: str, target: str | None, out: str) -> Change:
             f"--base {base}: the working tree is the same, so there is no change to judge",
             "name the revision before the change: --base origin/main on a branch, --base HEAD~1 on main itself",
         )
-    return Change(repository, commit, head, files, config_file)
+    dirty = bool(repository.changed_since(head, without=(Path(out),)))
+    return Change(repository, commit, head, files, dirty, config_file)
 
 
 def _config_file(target: str | None) -> Path | None:

@@ -32,11 +32,11 @@ class MetricStatus(StrEnum):
 class RunFigures(Value, frozen=True, kw_only=True):
     """What one run is compared by."""
 
-    peak_bytes: float | None = None
+    peak_bytes: int | None = None
     """Of unreclaimable memory, like all sizes here."""
-    rest_bytes: float | None = None
+    rest_bytes: int | None = None
     """Held at rest after the load."""
-    startup_peak_bytes: float | None = None
+    startup_peak_bytes: int | None = None
     growth_bytes_per_request: float | None = None
     oom_kills: int = 0
     p95_ms: float | None = None
@@ -56,8 +56,8 @@ class MetricChange(Value, frozen=True, kw_only=True):
     """`bytes`, `bytes/request`, `count` or `ms`: that of `base` and `head`."""
     relative: bool
     """`change`, `low`, `high` and `tolerance` are fractions of base; else they have the unit."""
-    base: tuple[float, ...]
-    head: tuple[float, ...]
+    base: tuple[int | float, ...]
+    head: tuple[int | float, ...]
     change: float | None
     low: float | None
     high: float | None

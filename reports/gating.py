@@ -6,18 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from profiling.judging.change_words import NAMES, amount, changed, level
+from profiling.judging.change_words import NAMES, amount, changed, interval, level
 from profiling.judging.report import Report
 from profiling.regressions import GateJudgement, GateVerdict, MetricChange, MetricStatus
 from reports.words import BAD, GATE_VERDICTS, GOOD, UNSURE, Sign, printable
 
+MUTED = "muted"
+"""A tone for what is not judged."""
 STATUSES: dict[MetricStatus, Sign] = {
     MetricStatus.PASS: Sign("within tolerance", "✓", GOOD),
     MetricStatus.IMPROVED: Sign("improved", "✓", GOOD),
     MetricStatus.REGRESSED: Sign("regressed", "✗", BAD),
     MetricStatus.UNCLEAR: Sign("not clear", "?", UNSURE),
-    MetricStatus.INFO: Sign("for information", "i", GOOD),
-    MetricStatus.UNMEASURED: Sign("not measured", "–", UNSURE),
+    MetricStatus.INFO: Sign("for information", "i", MUTED),
+    MetricStatus.UNMEASURED: Sign("not measured", "–", MUTED),
 }
 _ANNOTATIONS = {
     GateVerdict.REGRESSED: "error",
@@ -36,6 +38,9 @@ class Row:
     head: str
     change: str
     """The estimate with its interval."""
+    estimate: str
+    interval: str
+    """Empty where there is none."""
     tolerance: str
     sign: Sign
     metric: MetricChange
@@ -52,6 +57,8 @@ def _row(metric: MetricChange) -> Row:
         base=level(metric, metric.base),
         head=level(metric, metric.head),
         change=changed(metric),
+        estimate="–" if metric.change is None else amount(metric, metric.change),
+        interval=interval(metric),
         tolerance="–" if metric.tolerance is None else amount(metric, metric.tolerance),
         sign=STATUSES[metric.status],
         metric=metric,

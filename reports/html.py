@@ -15,7 +15,9 @@ from profiling.units import format_bytes, format_ms, format_percent
 from profiling.values import HeldMemory, Limits, Profile, Summary
 from reports import plots
 from reports.figures import GROUPS, NONE, count, headroom, rate
+from reports.gating import how_often, rows
 from reports.page import environment
+from reports.strips import strip
 from reports.words import (
     CHECK_NAMES,
     CHECKS,
@@ -70,6 +72,7 @@ def render_html(report: Report) -> str:
         facts=_facts(report),
         command_line=shlex.join(redacted_words(report.argv)),
         roots=source_roots(report),
+        change_rows=[(row, strip(row.metric)) for row in rows(report.gate)] if report.gate else [],
         single=len(report.runs) == 1,
         shows_load=plots.shows_load(report.runs),
         left_out=max(0, len(pictured(report.runs)) - plots.RUNS_AT_MOST),
@@ -223,6 +226,7 @@ _ENVIRONMENT = environment(
     LEVELS=LEVELS,
     level_sign=level_sign,
     is_candidate=is_candidate,
+    how_often=how_often,
     kills=kills,
     count=count,
     headroom=headroom,

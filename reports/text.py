@@ -111,7 +111,7 @@ def _changes(console: Console, report: Report) -> None:
         return
     console.print(Text("Base → head", style="bold").append(f" ({how_often(report.gate)})", style="not bold dim"))
     for sign, name, text in plain_lines(report.gate):
-        style = "dim" if sign.symbol in "–i" else _STYLES[sign.tone]
+        style = _STYLES.get(sign.tone, "dim")
         wrapped(
             console, Text(f"{name}: ", style="bold").append(text, style="not bold"), f"  {sign.symbol} ", style=style
         )

@@ -111,7 +111,7 @@ def _compared(record: GateRecord, gate: Gate, metrics: Sequence[MetricChange]) -
         return GateVerdict.INCONCLUSIVE, f"Nothing can be said after {turns} runs of each side: {why}."
     if confirmed := gate.confirmed(record.runs):
         worst = [metric for metric in metrics if metric.name in confirmed]
-        return GateVerdict.REGRESSED, f"Memory regressed, and a second set of runs confirms it: {_listed(worst)}."
+        return GateVerdict.REGRESSED, f"Memory regressed, confirmed by a second set of runs: {_first(worst)}."
     if peak.status is MetricStatus.UNMEASURED:
         return GateVerdict.INCONCLUSIVE, "Nothing was measured that could be compared."
     suspects = gate.suspects(record.runs)
@@ -127,9 +127,16 @@ def _compared(record: GateRecord, gate: Gate, metrics: Sequence[MetricChange]) -
         again = ", ".join(NAMES[name] for name in sorted(suspects))
         doubt = f" A first set of runs said otherwise ({again}), and a second one did not confirm it."
     if improved:
-        return GateVerdict.IMPROVED, f"Memory improved: {_listed(improved)}.{doubt}"
+        return GateVerdict.IMPROVED, f"Memory improved: {_first(improved)}.{doubt}"
     return GateVerdict.PASS, f"No regression: {_listed([peak])}.{doubt}"
 
 
 def _listed(metrics: Sequence[MetricChange]) -> str:
     return "; ".join(f"{NAMES[metric.name]} {changed(metric)}" for metric in metrics)
+
+
+def _first(metrics: Sequence[MetricChange]) -> str:
+    """The first of them, and how many more there are: the table has them all."""
+    rest = len(metrics) - 1
+    more = f", and {rest} more metric{'s' if rest > 1 else ''}" if rest else ""
+    return _listed(metrics[:1]) + more

@@ -23,11 +23,16 @@ def changed(metric: MetricChange) -> str:
     """A change with its interval: `+8.2 % (+8.1 to +8.4)`."""
     if metric.change is None:
         return "–"
-    estimate = amount(metric, metric.change)
+    estimate, ends = amount(metric, metric.change), interval(metric)
+    return f"{estimate} ({ends})" if ends else estimate
+
+
+def interval(metric: MetricChange) -> str:
+    """Its ends: `+8.1 to +8.4 %`; empty where there are none."""
     if metric.low is None or metric.high is None:
-        return estimate
+        return ""
     low, high = amount(metric, metric.low), amount(metric, metric.high)
-    return f"{estimate} ({low} to {high})"
+    return f"{low.removesuffix(' %')} to {high}"
 
 
 def amount(metric: MetricChange, value: float) -> str:

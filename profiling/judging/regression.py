@@ -59,10 +59,11 @@ def figures(run: AnalysedRun, stored: StoredRun) -> RunFigures:
     failing = next((finding.message for finding in summary.findings if finding.level == "fail"), "")
     silent = bool(summary.requests) and summary.requests == summary.failures
     failed = status == "fail" and (summary.outcome is not Outcome.COMPLETED or bool(summary.oom_kills) or silent)
+    rest = levels.at_rest(stored.samples, result)
     why = failing or summary.stop_reason or summary.outcome.value
     return RunFigures(
         peak_bytes=summary.peak_unreclaimable_bytes,
-        rest_bytes=levels.at_rest(stored.samples, result),
+        rest_bytes=None if rest is None else round(rest),
         startup_peak_bytes=levels.startup_peak(stored.samples, result),
         growth_bytes_per_request=summary.growth_bytes_per_request,
         oom_kills=summary.oom_kills or 0,
@@ -121,7 +122,7 @@ def status_of(found: change.Change, tolerance: float) -> MetricStatus:
 
 def kills(base: Sequence[RunFigures], head: Sequence[RunFigures]) -> MetricChange:
     """OOM kills: any of head's is one too many, where base has none."""
-    before, after = (tuple(float(run.oom_kills) for run in runs) for runs in (base, head))
+    before, after = (tuple(run.oom_kills for run in runs) for runs in (base, head))
     if not before or not after:
         status = MetricStatus.UNMEASURED
     elif sum(after) and not sum(before):

@@ -31,9 +31,12 @@ class Commit:
     sha: str
 
     @property
+    def short(self) -> str:
+        return self.sha[:_SHORT]
+
+    @property
     def label(self) -> str:
-        short = self.sha[:_SHORT]
-        return short if self.sha.startswith(self.name) else f"{self.name} ({short})"
+        return self.short if self.sha.startswith(self.name) else f"{self.name} ({self.short})"
 
 
 class Repository:

@@ -1,0 +1,210 @@
+"""The policy of `gate` and its verdict: by value, and false alarms and misses by simulation with seeded noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from profiling.experiments.gate import FIRST, LOOKS, SECOND, WARM, Gate, GateStep
+from profiling.experiments.gate_verdict import judge, policy_of
+from profiling.experiments.policy import Step, carry_out
+from profiling.judging.regression import Tolerances
+from profiling.regressions import (
+    BASE,
+    HEAD,
+    GateJudgement,
+    GateRecord,
+    GateRun,
+    GateVerdict,
+    MetricStatus,
+    RunFigures,
+    Side,
+)
+from profiling.units import MIB
+
+Measure = Callable[[str, int], RunFigures]
+"""(side, set) -> what one run of it measures."""
+
+
+def figures(size: float, **changes: object) -> RunFigures:
+    """A run that needs `size` MiB, and changes."""
+    size_bytes = round(size * MIB)
+    fields = {"peak_bytes": size_bytes, "rest_bytes": size_bytes, "startup_peak_bytes": size_bytes, "p95_ms": 50.0}
+    return RunFigures(**fields | changes)  # type: ignore[arg-type]
+
+
+def gated(measure: Measure, *, warm: bool = False, max_turns: int = LOOKS[-1], tolerance: float = 0.01) -> GateRecord:
+    """What a gate runs and records where `measure` stands for the kernel."""
+    record = GateRecord(
+        base=Side(label="main"),
+        head=Side(label="working tree"),
+        tolerance=tolerance,
+        growth_tolerance_bytes=1024.0,
+        max_turns=max_turns,
+        warm=warm,
+    )
+    runs: list[GateRun] = []
+
+    def make(step: Step) -> RunFigures:
+        assert isinstance(step, GateStep)
+        found = measure(step.variant, step.set)
+        runs.append(GateRun(side=step.variant, set=step.set, directory=str(len(runs) + 1), figures=found))
+        return found
+
+    carry_out(policy_of(record), make)
+    return GateRecord(**{key: getattr(record, key) for key in record.__struct_fields__} | {"runs": tuple(runs)})
+
+
+def steady(base: float, head: float) -> Measure:
+    """Sides without noise."""
+    return lambda side, _: figures(base if side == BASE else head)
+
+
+def counted(record: GateRecord, number: int) -> int:
+    return sum(run.set == number for run in record.runs)
+
+
+def status(judgement: GateJudgement, name: str) -> MetricStatus:
+    return next(metric.status for metric in judgement.metrics if metric.name == name)
+
+
+def test_no_change_is_told_by_the_first_look_with_the_sides_in_turns() -> None:
+    record = gated(steady(100, 100), warm=True)
+    assert [run.side for run in record.runs] == [BASE, HEAD, BASE, HEAD, HEAD, BASE, BASE, HEAD, HEAD, BASE]
+    assert [run.set for run in record.runs] == [WARM, WARM] + [FIRST] * 8
+    found = judge(record)
+    assert (found.verdict, found.confirmed_by_rerun, found.turns) == (GateVerdict.PASS, None, 4)
+    assert status(found, "growth_per_request") is MetricStatus.UNMEASURED
+
+
+def test_a_regression_is_shown_twice() -> None:
+    record = gated(steady(100, 103))
+    assert (counted(record, FIRST), counted(record, SECOND)) == (8, 8)
+    found = judge(record)
+    assert (found.verdict, found.confirmed_by_rerun, found.turns) == (GateVerdict.REGRESSED, True, 8)
+    assert "+3.00 %" in found.sentence
+
+
+def test_what_a_second_set_does_not_show_is_no_regression_and_is_said() -> None:
+    found = judge(gated(lambda side, number: figures(103 if (side, number) == (HEAD, FIRST) else 100)))
+    assert (found.verdict, found.confirmed_by_rerun) == (GateVerdict.PASS, False)
+    assert "did not confirm" in found.sentence
+    assert status(found, "peak_unreclaimable") is MetricStatus.UNCLEAR
+
+
+def test_an_improvement_is_told_as_such() -> None:
+    found = judge(gated(steady(100, 92)))
+    assert (found.verdict, found.confirmed_by_rerun, found.turns) == (GateVerdict.IMPROVED, None, 4)
+
+
+@pytest.mark.parametrize(
+    ("head", "verdict"), [(1.009, "pass"), (1.011, "regressed"), (0.991, "pass"), (0.989, "improved")]
+)
+def test_what_lies_within_the_tolerance_is_no_change(head: float, verdict: str) -> None:
+    assert judge(gated(steady(100, 100 * head))).verdict.value == verdict
+
+
+def test_a_growth_that_the_base_has_not_regresses_by_bytes_and_not_by_a_share() -> None:
+    def growing(rate: float) -> GateJudgement:
+        return judge(gated(lambda side, _: figures(100, growth_bytes_per_request=rate if side == HEAD else 3.0)))
+
+    assert growing(2000.0).verdict is GateVerdict.REGRESSED
+    assert growing(900.0).verdict is GateVerdict.PASS
+
+
+def test_latency_is_never_judged() -> None:
+    found = judge(gated(lambda side, _: figures(100, p95_ms=5000.0 if side == HEAD else 5.0)))
+    assert (found.verdict, status(found, "p95")) == (GateVerdict.PASS, MetricStatus.INFO)
+
+
+KILLED = figures(128, failure="killed", oom_kills=3)
+CRASHED = RunFigures(failure="crashed")
+SLOW = figures(100, over_budget="p95 over budget")
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "verdict", "runs"),
+    [
+        (figures(100), KILLED, GateVerdict.REGRESSED, 2),
+        (figures(100), CRASHED, GateVerdict.REGRESSED, 2),
+        (KILLED, KILLED, GateVerdict.OVER_BUDGET, 2),
+        (KILLED, figures(100), GateVerdict.IMPROVED, 2),
+        (CRASHED, figures(100), GateVerdict.INCONCLUSIVE, 2),
+        (CRASHED, SLOW, GateVerdict.OVER_BUDGET, 2),
+        (figures(100), SLOW, GateVerdict.OVER_BUDGET, 8),
+        (RunFigures(), RunFigures(), GateVerdict.INCONCLUSIVE, 8),
+        (RunFigures(unusable="the generator"), figures(100), GateVerdict.INCONCLUSIVE, 3),
+    ],
+)
+def test_where_a_side_fails_nothing_more_is_run(
+    base: RunFigures, head: RunFigures, verdict: GateVerdict, runs: int
+) -> None:
+    record = gated(lambda side, _: base if side == BASE else head)
+    assert (judge(record).verdict, len(record.runs)) == (verdict, runs)
+
+
+def test_one_slow_run_breaks_no_budget() -> None:
+    slow = iter([SLOW])
+    found = judge(gated(lambda side, _: next(slow, figures(100)) if side == HEAD else figures(100)))
+    assert found.verdict is GateVerdict.PASS
+
+
+def test_a_run_that_says_nothing_is_made_again() -> None:
+    bad = iter([RunFigures(unusable="the generator was too slow")])
+    record = gated(lambda side, _: next(bad, figures(100)) if side == HEAD else figures(100))
+    assert (judge(record).verdict, len(record.runs)) == (GateVerdict.PASS, 9)
+
+
+@given(st.integers(0, 15))
+def test_a_gate_that_was_broken_off_says_nothing(after: int) -> None:
+    whole = gated(steady(100, 103))
+    broken = GateRecord(**{key: getattr(whole, key) for key in whole.__struct_fields__} | {"runs": whole.runs[:after]})
+    assert judge(broken).verdict is GateVerdict.INCONCLUSIVE
+
+
+def test_a_gate_needs_enough_runs_for_an_answer() -> None:
+    with pytest.raises(ValueError, match="at least 4 runs"):
+        Gate(Tolerances(0.01, 1024.0), max_turns=3)
+    assert Gate(Tolerances(0.01, 1024.0), max_turns=7).looks == (4, 7)
+
+
+def simulated(rng: np.random.Generator, change: float, noise: float) -> GateVerdict:
+    """One gate on a service of 100 MiB whose runs vary by `noise` (a standard deviation, as a share), each metric by itself."""
+
+    def measure(side: str, _: int) -> RunFigures:
+        level = 100 * (1 + change if side == HEAD else 1)
+        peak, rest, start = (round(level * MIB * np.exp(rng.normal(0, noise))) for _ in range(3))
+        return RunFigures(
+            peak_bytes=peak, rest_bytes=rest, startup_peak_bytes=start, growth_bytes_per_request=rng.normal(0, 200)
+        )
+
+    return judge(gated(measure)).verdict
+
+
+def share(verdicts: Sequence[GateVerdict], wanted: GateVerdict) -> float:
+    return sum(verdict is wanted for verdict in verdicts) / len(verdicts)
+
+
+@pytest.mark.parametrize("noise", [0.001, 0.005, 0.02])
+def test_false_alarms_are_rare_and_noise_does_not_make_more_of_them(noise: float) -> None:
+    rng = np.random.default_rng(11)
+    verdicts = [simulated(rng, 0.0, noise) for _ in range(300)]
+    assert share(verdicts, GateVerdict.REGRESSED) <= 0.01
+
+
+def test_a_change_of_just_the_tolerance_is_called_a_regression_no_more_often_than_is_said() -> None:
+    """Four metrics, each at ERROR * ERROR: 1 % in all. 300 gates: at most 3 expected, 9 leave room for chance."""
+    rng = np.random.default_rng(12)
+    verdicts = [simulated(rng, 0.01, 0.003) for _ in range(300)]
+    assert share(verdicts, GateVerdict.REGRESSED) <= 0.03
+
+
+@pytest.mark.parametrize("noise", [0.001, 0.005])
+def test_a_regression_of_three_percent_is_caught(noise: float) -> None:
+    rng = np.random.default_rng(13)
+    verdicts = [simulated(rng, 0.03, noise) for _ in range(200)]
+    assert share(verdicts, GateVerdict.REGRESSED) >= 0.99
