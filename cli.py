@@ -16,6 +16,7 @@ from profiling.measuring.environment import tool_version
 from profiling.measuring.interrupts import ignore_further, interruptible
 
 _COMMANDS = {
+    "baseline": "`baseline update FILE`: what the service needs now, for a later gate.",
     "compare": "Run variants under the same limit and load; say which survive.",
     "doctor": "What this machine can do, and what mends what is missing.",
     "gate": "CI: whether a change needs more memory than its base, by runs of both.",

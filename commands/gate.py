@@ -7,7 +7,6 @@ import datetime
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +14,22 @@ import click
 import msgspec
 
 from commands import bench, gate_results, results
+from commands.gate_baseline import described, doubts, load_baseline
+from commands.gate_runs import Runs, open_sides
 from commands.job import Job, make_job
 from commands.options import load_options, output_options, target_options
-from commands.sandbox import open_sandbox
-from commands.sides import base_target, environments, find_change
-from loadtests.plan import LoadPlan
-from profiling.experiments import gate_record, record
-from profiling.experiments.gate import LOOKS, WARM, GateStep
-from profiling.experiments.gate_verdict import policy_of
-from profiling.experiments.policy import Step, carry_out
+from commands.sides import Change, base_target, environments, find_change
+from profiling.experiments import record
+from profiling.experiments.gate import BUDGET_RUNS, LOOKS
 from profiling.experiments.record import Experiment
-from profiling.judging.regression import figures
-from profiling.measuring import store
-from profiling.measuring.events import ExperimentStarted, Note, Observer, PhaseStarted
-from profiling.measuring.measure import RunPlan, measure
-from profiling.measuring.sandboxes.base import Sandbox
-from profiling.regressions import BASE, HEAD, GateRecord, GateRun, RunFigures
-from profiling.values import Target
-
-_SETTLE_S = 1.0
-_WARM_USERS, _WARM_S = 1, 1.0
+from profiling.measuring.events import Observer, PhaseStarted
+from profiling.regressions import HEAD, Against, GateRecord, Side
+from profiling.values import Budget, Target
 
 
 @click.command()
 @click.option("--base", metavar="REV", help="The revision to compare with, such as origin/main or HEAD~1.")
+@click.option("--baseline", metavar="FILE", help="What `baseline update` wrote, to compare with instead.")
 @click.option(
     "--max-runs",
     type=click.IntRange(LOOKS[0], 100),
@@ -56,6 +47,7 @@ def gate(
     ctx: click.Context,
     /,
     base: str | None,
+    baseline: str | None,
     max_runs: int,
     markdown: str | None,
     junit: str | None,
@@ -68,53 +60,39 @@ def gate(
 
     It stops as soon as the answer is clear. A regression is one whose whole interval lies above the tolerance
     ([budget] tolerance, 1 %), in two independent sets of runs. Head is the working tree as it is, base a checkout beside it.
+    Without REV and FILE head is held against the absolute limits of [budget] alone.
 
     Exit code: 0 no regression or an improvement, 1 regressed or over budget, 3 nothing can be said.
     """
-    if base is None:
-        raise click.UsageError("name the revision to compare with: --base origin/main")
+    if base is not None and baseline is not None:
+        raise click.UsageError("--base and --baseline are both given; compare with one of them")
     files = gate_results.openable(markdown, junit)
-    change = find_change(base, options["target"], out)
+    change = None if base is None else find_change(base, options["target"], out)
     job = make_job(command=(), **options)
+    gated = started_record(job)
+    if base is not None or baseline is not None:
+        gated = msgspec.structs.replace(gated, max_turns=max_runs)
+    if baseline is not None:
+        stored = load_baseline(Path(baseline), job)
+        gated = msgspec.structs.replace(
+            gated,
+            against=Against.BASELINE,
+            base=Side(label=described(stored), commit=stored.revision or None),
+            stored=stored.runs,
+            doubt=doubts(stored),
+        )
     started = time.monotonic()
     directory = bench.new_directory(out, record.GATE)
-    experiment = Experiment(
-        command=record.GATE,
-        argv=tuple(sys.orig_argv[1:]),
-        candidate=HEAD,
-        budget=job.budget,
-        created_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-    )
-    record.save(directory, experiment)
-    with (
-        bench.interruptible_in(directory),
-        bench.watching(job.notes) as observer,
-        change.repository.worktree(change.base, directory) as worktree,
-    ):
-        base_side, notes = base_target(change, job, worktree, options["checkpoint"])
-        observer.notify(PhaseStarted(run="", phase="set-up"))
-        base_side, head_side, more = environments(change, base_side, job.target, worktree, directory)
-        of_base, of_head = change.sides
-        gated = GateRecord(
-            base=of_base,
-            head=of_head,
-            tolerance=job.budget.tolerance,
-            growth_tolerance_bytes=job.budget.max_growth_bytes_per_request,
-            max_turns=max_runs,
-            warm=not job.target.prepare,  # whose set-up writes the bytecode
-            notes=(*notes, *more),
-        )
-        gate_record.save(directory, gated)
-        for note in gated.notes:
-            observer.notify(Note(text=note))
-        with _sides(sandbox, base_side, head_side, observer) as sides:
-            observer.notify(
-                ExperimentStarted(title=f"gate {job.target.name}: {of_base.label} against {of_head.label}", runs=())
-            )
-            runner = _Runner(job, sides, observer, directory, experiment, gated)
-            carry_out(policy_of(gated), runner.make)
+    experiment = started_experiment(directory, job.budget)
+    with bench.interruptible_in(directory), bench.watching(job.notes) as observer:
+        with (
+            _targets(change, job, gated, directory, options["checkpoint"], observer) as (base_side, head_side, named),
+            open_sides(sandbox, base_side, head_side, observer) as sides,
+        ):
+            runs = Runs(job, sides, observer, directory, experiment, named)
+            runs.make_all()
         observer.notify(PhaseStarted(run="", phase="report"))
-        experiment = record.with_elapsed(runner.experiment, time.monotonic() - started)
+        experiment = record.with_elapsed(runs.experiment, time.monotonic() - started)
         record.save(directory, experiment)
         report = record.report(directory, experiment)
         results.write_files(report)
@@ -123,65 +101,47 @@ def gate(
     ctx.exit(results.exit_code(report))
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
-    target: Target
-    sandbox: Sandbox
+def started_record(job: Job) -> GateRecord:
+    """A gate of the working tree against its budget, with nothing run yet."""
+    return GateRecord(
+        base=None,
+        head=Side(label="working tree"),
+        tolerance=job.budget.tolerance,
+        growth_tolerance_bytes=job.budget.max_growth_bytes_per_request,
+        max_turns=BUDGET_RUNS,
+        warm=not job.target.prepare,  # whose set-up writes the bytecode
+        against=Against.BUDGET,
+    )
+
+
+def started_experiment(directory: Path, budget: Budget) -> Experiment:
+    experiment = Experiment(
+        command=record.GATE,
+        argv=tuple(sys.orig_argv[1:]),
+        candidate=HEAD,
+        budget=budget,
+        created_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+    )
+    record.save(directory, experiment)
+    return experiment
 
 
 @contextlib.contextmanager
-def _sides(name: str, base: Target, head: Target, observer: Observer) -> Iterator[dict[str, _Side]]:
-    """Both in sandboxes of the same kind, prepared: a cgroup of this machine wherever both have a command for it."""
-    commands = all(service.command for target in (base, head) for service in target.services)
-    chosen = "cgroup" if name == "auto" and commands else name
-    with open_sandbox(chosen, base, observer) as of_base, open_sandbox(chosen, head, observer) as of_head:
-        bench.prepare(base, of_base, observer)
-        bench.prepare(head, of_head, observer)
-        yield {BASE: _Side(base, of_base), HEAD: _Side(head, of_head)}
-
-
-class _Runner:
-    """Makes the runs one by one; both records are up to date after each, so that a later failure loses nothing."""
-
-    def __init__(
-        self,
-        job: Job,
-        sides: dict[str, _Side],
-        observer: Observer,
-        directory: Path,
-        experiment: Experiment,
-        gated: GateRecord,
-    ) -> None:
-        self.experiment = experiment
-        self._gated = gated
-        self._job = job
-        self._sides = sides
-        self._observer = observer
-        self._directory = directory
-
-    def make(self, step: Step) -> RunFigures:
-        assert isinstance(step, GateStep)
-        side, warm = self._sides[step.variant], step.set == WARM
-        name = f"{len(self.experiment.runs) + 1}-{step.variant}"
-        self.experiment = msgspec.structs.replace(self.experiment, runs=(*self.experiment.runs, name))
-        record.save(self._directory, self.experiment)
-        plan = RunPlan(
-            name=f"{step.variant}, first start"
-            if warm
-            else f"{step.variant} #{step.repeat}" + " again" * (step.set - 1),
-            variant=step.variant,
-            target=side.target,
-            limits=self._job.limits,
-            load=LoadPlan.constant(_WARM_USERS, _WARM_S) if warm else self._job.load,
-            argv=self.experiment.argv,
-            port=self._job.port,
-            cold=None,  # what is judged is no page cache
-            settle_s=0.0 if warm else _SETTLE_S,
+def _targets(
+    change: Change | None, job: Job, gated: GateRecord, directory: Path, checkpoint: str | None, observer: Observer
+) -> Iterator[tuple[Target | None, Target, GateRecord]]:
+    """Base's service and head's, with the record that names them; base is checked out within the block."""
+    if change is None:
+        yield None, job.target, gated
+        return
+    with change.repository.worktree(change.base, directory) as worktree:
+        base, notes = base_target(change, job, worktree, checkpoint)
+        observer.notify(PhaseStarted(run="", phase="set-up"))
+        base, head, more = environments(change, base, job.target, worktree, directory)
+        of_base, of_head = change.sides
+        notes += more
+        yield (
+            base,
+            head,
+            msgspec.structs.replace(gated, against=Against.BASE, base=of_base, head=of_head, notes=tuple(notes)),
         )
-        place = self._directory / name
-        measure(plan, side.sandbox, place, self._observer)
-        found = figures(record.load_run(place, self.experiment.budget), store.load(place))
-        run = GateRun(side=step.variant, set=step.set, directory=name, figures=found)
-        self._gated = msgspec.structs.replace(self._gated, runs=(*self._gated.runs, run))
-        gate_record.save(self._directory, self._gated)
-        return found

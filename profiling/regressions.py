@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from profiling.values import SCHEMA_VERSION, Value
+from profiling.values import SCHEMA_VERSION, Environment, Value
 
 BASE, HEAD = "base", "head"
 
@@ -84,19 +84,50 @@ class GateRun(Value, frozen=True, kw_only=True):
     figures: RunFigures
 
 
+class Against(StrEnum):
+    """What head is held against."""
+
+    BASE = "base"
+    BASELINE = "baseline"
+    BUDGET = "budget"
+
+
 class GateRecord(Value, frozen=True, kw_only=True):
     """`gate.json`: all that is judged, beside the runs."""
 
     schema_version: int = SCHEMA_VERSION
-    base: Side
+    base: Side | None
+    """None: there is none, head is held against its budget."""
     head: Side
     tolerance: float
     growth_tolerance_bytes: float
     max_turns: int
     warm: bool
+    against: Against = Against.BASE
+    stored: tuple[RunFigures, ...] = ()
+    """The baseline's runs."""
+    doubt: str = ""
+    """Why a regression against the baseline may be the machine's."""
     runs: tuple[GateRun, ...] = ()
     notes: tuple[str, ...] = ()
     """What a reader should know of how it came about."""
+
+
+class Baseline(Value, frozen=True, kw_only=True):
+    """`baseline update FILE`: what a service needed once, to hold a later one against."""
+
+    schema_version: int = SCHEMA_VERSION
+    created_at: str
+    target: str
+    revision: str
+    """The commit, if it was made in a repository, else empty."""
+    memory_limit_bytes: int
+    users: int
+    duration_s: float
+    rate: float | None
+    sandbox: str
+    environment: Environment
+    runs: tuple[RunFigures, ...]
 
 
 class GateJudgement(Value, frozen=True, kw_only=True):
@@ -107,9 +138,11 @@ class GateJudgement(Value, frozen=True, kw_only=True):
     metrics: tuple[MetricChange, ...]
     confirmed_by_rerun: bool | None
     """None: nothing had to be confirmed."""
-    base: Side
+    base: Side | None
+    """None: there is none, head is held against its budget."""
     head: Side
+    against: Against
     turns: int
-    """Runs of each side that were compared."""
+    """Runs of head, and of base in turns with it, that were judged."""
     notes: tuple[str, ...] = ()
     """What a reader should know of how it came about."""

@@ -43,7 +43,7 @@ class Gated(Value, frozen=True, kw_only=True):
     command: str = "gate"
     verdict: GateVerdict
     sentence: str
-    base: Side
+    base: Side | None
     head: Side
     metrics: tuple[MetricChange, ...]
     confirmed_by_rerun: bool | None

@@ -8,9 +8,14 @@ from xml.etree import ElementTree as ET
 
 from profiling.judging.change_words import NAMES, amount, changed, interval, level
 from profiling.judging.report import Report
-from profiling.regressions import GateJudgement, GateVerdict, MetricChange, MetricStatus
+from profiling.regressions import Against, GateJudgement, GateVerdict, MetricChange, MetricStatus
 from reports.words import BAD, GATE_VERDICTS, GOOD, UNSURE, Sign, printable
 
+_WHOSE = {
+    Against.BASE: "each side in turns",
+    Against.BASELINE: "head against the baseline's",
+    Against.BUDGET: "head",
+}
 MUTED = "muted"
 """A tone for what is not judged."""
 STATUSES: dict[MetricStatus, Sign] = {
@@ -67,7 +72,7 @@ def _row(metric: MetricChange) -> Row:
 
 def how_often(judgement: GateJudgement) -> str:
     """How many runs it rests on, and whether a regression was confirmed."""
-    runs = f"{judgement.turns} run{'s' if judgement.turns != 1 else ''} of each side in turns"
+    runs = f"{judgement.turns} run{'s' if judgement.turns != 1 else ''} of {_WHOSE[judgement.against]}"
     if judgement.confirmed_by_rerun is None:
         return runs
     return f"{runs}, the second half of them to confirm: {'confirmed' if judgement.confirmed_by_rerun else 'not confirmed'}"
@@ -89,10 +94,15 @@ def render_markdown(report: Report) -> str:
             for row in rows(judgement)
         ),
         "",
-        f"Base: {_cell(judgement.base.label)}. Head: {_cell(judgement.head.label)}. {how_often(judgement).capitalize()}.",
+        _sides(judgement),
         *(f"Note: {_cell(note)}." for note in judgement.notes),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _sides(judgement: GateJudgement) -> str:
+    base = f"Base: {_cell(judgement.base.label)}. " if judgement.base else ""
+    return f"{base}Head: {_cell(judgement.head.label)}. {how_often(judgement).capitalize()}."
 
 
 def _cell(text: str) -> str:
@@ -138,7 +148,7 @@ def annotation(report: Report) -> str | None:
 def plain_lines(judgement: GateJudgement) -> Iterator[tuple[Sign, str, str]]:
     """For a terminal: (sign, name, what changed)."""
     for row in rows(judgement):
-        sides = f"{row.base} → {row.head}"
+        sides = f"{row.base} → {row.head}" if row.metric.base else row.head
         rest = "" if row.change == "–" else f", {row.change}"
         held = "" if row.metric.tolerance is None or row.metric.unit == "count" else f"; tolerance {row.tolerance}"
         yield row.sign, row.name, f"{sides}{rest}{held}"

@@ -109,7 +109,8 @@ def _verdict(console: Console, report: Report) -> None:
 def _changes(console: Console, report: Report) -> None:
     if report.gate is None:
         return
-    console.print(Text("Base → head", style="bold").append(f" ({how_often(report.gate)})", style="not bold dim"))
+    heading = "Base → head" if report.gate.base else "Head"
+    console.print(Text(heading, style="bold").append(f" ({how_often(report.gate)})", style="not bold dim"))
     for sign, name, text in plain_lines(report.gate):
         style = _STYLES.get(sign.tone, "dim")
         wrapped(

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 
 from profiling.experiments.policy import Step
 from profiling.judging.regression import Tolerances, compare
-from profiling.regressions import BASE, HEAD, GateRun, MetricChange, MetricStatus, RunFigures
+from profiling.regressions import BASE, HEAD, Against, GateRun, MetricChange, MetricStatus, RunFigures
 
 LOOKS = (4, 7, 12)
 """Runs of each side after which a set is looked at: with fewer than four the exact interval is too wide for any answer."""
+BUDGET_RUNS = 3
+"""Where there is nothing to compare with: more than half of them decide."""
 ERROR = 0.05
 """Of one bound of one metric in one set; the rest is left to the second set."""
 _UNUSABLE_AT_MOST = 2
@@ -39,23 +41,41 @@ class RunSet:
     head: tuple[RunFigures, ...]
     unusable: tuple[RunFigures, ...]
 
+    interleaved: bool
+    """Base is run as well: then a turn is a run of each."""
+
     @property
     def turns(self) -> int:
-        return min(len(self.base), len(self.head))
+        return min(len(self.base), len(self.head)) if self.interleaved else len(self.head)
 
     @property
     def even(self) -> bool:
-        return len(self.base) == len(self.head)
+        return not self.interleaved or len(self.base) == len(self.head)
 
 
 class Gate:
     """Says which run to make next, and that it is enough."""
 
-    def __init__(self, tolerances: Tolerances, *, max_turns: int = LOOKS[-1], warm: bool = True) -> None:
-        """`max_turns`: the most runs of each side in a set. Raises ValueError if that is below the first look."""
-        if max_turns < LOOKS[0]:
+    def __init__(
+        self,
+        tolerances: Tolerances,
+        *,
+        max_turns: int = LOOKS[-1],
+        warm: bool = True,
+        against: Against = Against.BASE,
+        stored: Sequence[RunFigures] = (),
+    ) -> None:
+        """`max_turns`: the most runs of each side in a set. `stored`: the runs of a baseline, in place of base's own.
+
+        Raises ValueError if `max_turns` is below the first look."""
+        if against is Against.BUDGET:
+            self.looks: tuple[int, ...] = (max_turns,)
+        elif max_turns < LOOKS[0]:
             raise ValueError(f"a gate needs at least {LOOKS[0]} runs of each side")
-        self.looks = tuple(sorted({*(look for look in LOOKS if look < max_turns), max_turns}))
+        else:
+            self.looks = tuple(sorted({*(look for look in LOOKS if look < max_turns), max_turns}))
+        self._interleaved = against is Against.BASE
+        self._stored = tuple(stored)
         self.level = ERROR / len(self.looks)
         self.tolerances = tolerances
         self._warm = warm
@@ -70,30 +90,45 @@ class Gate:
         if failed[BASE]:  # there is nothing to compare, but whether head holds can still be seen
             return None if any(run.side == HEAD and run.set for run in runs) else GateStep(variant=HEAD)
         warmed = [run.side for run in runs if run.set == WARM]
-        if self._warm and len(warmed) < 2:
-            return GateStep(variant=(BASE, HEAD)[len(warmed)], set=WARM)
-        first = set_of(runs, FIRST)
+        sides = (BASE, HEAD) if self._interleaved else (HEAD,)
+        if self._warm and len(warmed) < len(sides):
+            return GateStep(variant=sides[len(warmed)], set=WARM)
+        first = self.set_of(runs, FIRST)
         if not self._is_over(first, self.compare(first), None):
             return _next_of(first, FIRST)
         suspects = self.suspects(runs)
-        second = set_of(runs, SECOND)
+        second = self.set_of(runs, SECOND)
         if not suspects or self._is_over(second, self.compare(second), suspects):
             return None
         return _next_of(second, SECOND)
+
+    def set_of(self, runs: Sequence[GateRun], number: int) -> RunSet:
+        """The usable runs of a set."""
+
+        def of(side: str) -> tuple[RunFigures, ...]:
+            mine = [run for run in runs if (run.side, run.set) == (side, number)]
+            return tuple(run.figures for run in mine if not run.figures.unusable)
+
+        unusable = tuple(run.figures for run in runs if run.set == number and run.figures.unusable)
+        return RunSet(of(BASE) if self._interleaved else self._stored, of(HEAD), unusable, self._interleaved)
+
+    def turns_of(self, runs: Sequence[GateRun], number: int) -> int:
+        """How often each side that is run has had its turn in a set."""
+        return self.set_of(runs, number).turns
 
     def compare(self, runs: RunSet) -> tuple[MetricChange, ...]:
         return compare(runs.base, runs.head, self.tolerances, self.level)
 
     def suspects(self, runs: Sequence[GateRun]) -> frozenset[str]:
         """The metrics that the first set calls regressed."""
-        first = set_of(runs, FIRST)
+        first = self.set_of(runs, FIRST)
         if first.turns not in self.looks:
             return frozenset()
         return frozenset(metric.name for metric in self.compare(first) if metric.status is MetricStatus.REGRESSED)
 
     def confirmed(self, runs: Sequence[GateRun]) -> frozenset[str]:
         """Those of them that the second set calls regressed as well."""
-        second = set_of(runs, SECOND)
+        second = self.set_of(runs, SECOND)
         if second.turns not in self.looks:
             return frozenset()
         found = {metric.name for metric in self.compare(second) if metric.status is MetricStatus.REGRESSED}
@@ -102,7 +137,7 @@ class Gate:
     def is_answered(self, runs: Sequence[GateRun]) -> bool:
         """Whether all that an answer needs was run: not where it was interrupted, or too many runs were of no use."""
         needed = (FIRST, SECOND) if self.suspects(runs) else (FIRST,)
-        return self.next_after(runs) is None and all(turns_of(runs, number) in self.looks for number in needed)
+        return self.next_after(runs) is None and all(self.turns_of(runs, number) in self.looks for number in needed)
 
     def _is_over(self, runs: RunSet, metrics: Sequence[MetricChange], names: frozenset[str] | None) -> bool:
         """Whether a set has its answer: a regression, or every metric of `names` (None: all) is clear."""
@@ -117,8 +152,11 @@ class Gate:
 def _next_of(runs: RunSet, number: int) -> GateStep:
     """The side whose turn it is: base, head, head, base, so that a machine that slows down slows both alike."""
     turn = runs.turns + 1
-    first = BASE if turn % 2 else HEAD
-    side = first if runs.even else BASE if len(runs.base) < len(runs.head) else HEAD
+    side = BASE if turn % 2 else HEAD
+    if not runs.interleaved:
+        side = HEAD
+    elif not runs.even:
+        side = BASE if len(runs.base) < len(runs.head) else HEAD
     return GateStep(variant=side, repeat=turn, set=number)
 
 
@@ -128,16 +166,3 @@ def _runs(done: Done) -> list[GateRun]:
         assert isinstance(step, GateStep)
         found.append(GateRun(side=step.variant, set=step.set, directory="", figures=result))
     return found
-
-
-def set_of(runs: Sequence[GateRun], number: int) -> RunSet:
-    def of(side: str) -> tuple[RunFigures, ...]:
-        return tuple(run.figures for run in runs if (run.side, run.set) == (side, number) and not run.figures.unusable)
-
-    unusable = tuple(run.figures for run in runs if run.set == number and run.figures.unusable)
-    return RunSet(of(BASE), of(HEAD), unusable)
-
-
-def turns_of(runs: Sequence[GateRun], number: int) -> int:
-    """Usable runs of each side in a set."""
-    return set_of(runs, number).turns

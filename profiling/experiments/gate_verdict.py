@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from profiling.experiments.gate import FIRST, SECOND, Gate, set_of, turns_of
-from profiling.judging.change_words import NAMES, changed
+from profiling.experiments.gate import FIRST, SECOND, Gate
+from profiling.judging.change_words import NAMES, changed, level
 from profiling.judging.regression import PEAK, Tolerances, compare, kills
 from profiling.regressions import (
     BASE,
     HEAD,
+    Against,
     GateJudgement,
     GateRecord,
     GateVerdict,
@@ -26,7 +27,7 @@ Said = tuple[GateVerdict, str]
 def policy_of(record: GateRecord) -> Gate:
     """The policy by which a recorded gate was run."""
     tolerances = Tolerances(record.tolerance, record.growth_tolerance_bytes)
-    return Gate(tolerances, max_turns=record.max_turns, warm=record.warm)
+    return Gate(tolerances, max_turns=record.max_turns, warm=record.warm, against=record.against, stored=record.stored)
 
 
 def judge(record: GateRecord) -> GateJudgement:
@@ -34,7 +35,7 @@ def judge(record: GateRecord) -> GateJudgement:
     gate = policy_of(record)
     metrics = _metrics(record, gate)
     verdict, sentence = _failed(record) or _over_budget(record) or _compared(record, gate, metrics)
-    second = turns_of(record.runs, SECOND)
+    second = gate.turns_of(record.runs, SECOND)
     return GateJudgement(
         verdict=verdict,
         sentence=sentence,
@@ -42,7 +43,8 @@ def judge(record: GateRecord) -> GateJudgement:
         confirmed_by_rerun=bool(gate.confirmed(record.runs)) if second else None,
         base=record.base,
         head=record.head,
-        turns=turns_of(record.runs, FIRST) + second,
+        against=record.against,
+        turns=gate.turns_of(record.runs, FIRST) + second,
         notes=record.notes,
     )
 
@@ -54,9 +56,12 @@ def of_side(record: GateRecord, side: str) -> list[RunFigures]:
 
 def _metrics(record: GateRecord, gate: Gate) -> tuple[MetricChange, ...]:
     """Estimates and intervals from all runs that are compared, statuses from the sets that they were decided by."""
+    if record.against is Against.BUDGET:
+        return _of_head_alone(record, gate)
     counted = [run for run in record.runs if run.set and not run.figures.unusable and not run.figures.failure]
     base, head = ([run.figures for run in counted if run.side == side] for side in (BASE, HEAD))
-    first = set_of(record.runs, FIRST)
+    base += record.stored
+    first = gate.set_of(record.runs, FIRST)
     statuses = {metric.name: metric.status for metric in gate.compare(first)}
     unconfirmed = gate.suspects(record.runs) - gate.confirmed(record.runs)
     found = [
@@ -65,7 +70,14 @@ def _metrics(record: GateRecord, gate: Gate) -> tuple[MetricChange, ...]:
         )
         for metric in compare(base, head, gate.tolerances, gate.level)
     ]
-    return (found[0], kills(of_side(record, BASE), of_side(record, HEAD)), *found[1:])
+    return (found[0], kills([*of_side(record, BASE), *record.stored], of_side(record, HEAD)), *found[1:])
+
+
+def _of_head_alone(record: GateRecord, gate: Gate) -> tuple[MetricChange, ...]:
+    """Head's figures, which nothing is held against here: its budget is judged run by run."""
+    head = gate.set_of(record.runs, FIRST).head
+    found = (*compare((), head, gate.tolerances, gate.level), kills((), of_side(record, HEAD)))
+    return tuple(msgspec.structs.replace(metric, status=MetricStatus.INFO, tolerance=None) for metric in found)
 
 
 def _failed(record: GateRecord) -> Said | None:
@@ -85,7 +97,7 @@ def _failed(record: GateRecord) -> Said | None:
 def _head_failed(record: GateRecord, base: str, head: str) -> Said:
     if base:
         return GateVerdict.OVER_BUDGET, f"Neither side holds. Head: {head}. Base: {base}."
-    if not of_side(record, BASE):
+    if not of_side(record, BASE) and not record.stored:
         return GateVerdict.OVER_BUDGET, f"Head does not hold: {head}."
     return GateVerdict.REGRESSED, f"Head does not hold, and base does: {head}."
 
@@ -103,30 +115,40 @@ def _broken(record: GateRecord) -> str:
 
 
 def _compared(record: GateRecord, gate: Gate, metrics: Sequence[MetricChange]) -> Said:
-    by_name = {metric.name: metric for metric in metrics}
-    peak, turns = by_name[PEAK], turns_of(record.runs, FIRST)
-    unusable = [run.figures.unusable for run in record.runs if run.figures.unusable]
+    peak, turns = next(metric for metric in metrics if metric.name == PEAK), gate.turns_of(record.runs, FIRST)
     if not gate.is_answered(record.runs):
-        why = unusable[0] if unusable else "it was ended early"
+        why = next((run.figures.unusable for run in record.runs if run.figures.unusable), "it was ended early")
         return GateVerdict.INCONCLUSIVE, f"Nothing can be said after {turns} runs of each side: {why}."
-    if confirmed := gate.confirmed(record.runs):
-        worst = [metric for metric in metrics if metric.name in confirmed]
-        return GateVerdict.REGRESSED, f"Memory regressed, confirmed by a second set of runs: {_first(worst)}."
-    if peak.status is MetricStatus.UNMEASURED:
+    if not peak.head or (peak.status is MetricStatus.UNMEASURED and record.against is not Against.BUDGET):
         return GateVerdict.INCONCLUSIVE, "Nothing was measured that could be compared."
+    if record.against is Against.BUDGET:
+        return GateVerdict.PASS, f"Within its budget in {turns} runs: {NAMES[PEAK]} {level(peak, peak.head)}."
+    return _regressed(record, gate, metrics, peak) or _not_regressed(record, gate, metrics, peak)
+
+
+def _regressed(record: GateRecord, gate: Gate, metrics: Sequence[MetricChange], peak: MetricChange) -> Said | None:
+    """What is, or may be, a regression."""
+    confirmed = [metric for metric in metrics if metric.name in gate.confirmed(record.runs)]
+    if confirmed and record.doubt:
+        return GateVerdict.INCONCLUSIVE, f"More than in the baseline, but {record.doubt}: {_first(confirmed)}."
+    if confirmed:
+        return GateVerdict.REGRESSED, f"Memory regressed, confirmed by a second set of runs: {_first(confirmed)}."
+    shown = gate.suspects(record.runs)
+    if peak.status is MetricStatus.UNCLEAR and not shown and (peak.change or 0) > record.tolerance:
+        runs = gate.turns_of(record.runs, FIRST)
+        sentence = f"It may have regressed, but {runs} runs of each side do not show it: {_listed([peak])}."
+        return GateVerdict.INCONCLUSIVE, sentence
+    return None
+
+
+def _not_regressed(record: GateRecord, gate: Gate, metrics: Sequence[MetricChange], peak: MetricChange) -> Said:
     suspects = gate.suspects(record.runs)
-    if peak.status is MetricStatus.UNCLEAR and not suspects and (peak.change or 0) > record.tolerance:
-        return (
-            GateVerdict.INCONCLUSIVE,
-            f"It may have regressed, but {turns} runs of each side do not show it: {_listed([peak])}.",
-        )
-    improved = [metric for metric in metrics if metric.status is MetricStatus.IMPROVED]
     unclear = [metric for metric in metrics if metric.status is MetricStatus.UNCLEAR]
     doubt = f" Too noisy to tell: {_listed(unclear)}." if unclear and not suspects else ""
     if suspects:
         again = ", ".join(NAMES[name] for name in sorted(suspects))
         doubt = f" A first set of runs said otherwise ({again}), and a second one did not confirm it."
-    if improved:
+    if improved := [metric for metric in metrics if metric.status is MetricStatus.IMPROVED]:
         return GateVerdict.IMPROVED, f"Memory improved: {_first(improved)}.{doubt}"
     return GateVerdict.PASS, f"No regression: {_listed([peak])}.{doubt}"
 

@@ -140,7 +140,7 @@ def _gated(directory: Path, experiment: Experiment) -> Report:
     found = judge(gated)
     names = [run.directory for run in gate_record.shown(gated)] or list(experiment.runs[:1])
     runs = [load_run(directory / name, experiment.budget) for name in names]
-    sides = (f"base: {found.base.label}", f"head: {found.head.label}")
+    sides = [f"{name}: {side.label}" for name, side in (("base", found.base), ("head", found.head)) if side]
     return Report(
         command=experiment.command,
         verdict=Verdict(

@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Iterable
 from importlib import metadata
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 from profiling.values import Environment
 
@@ -33,6 +33,25 @@ def tool_version() -> str:
         return "unknown"
 
 
+class Machine(TypedDict):
+    """What of a machine its figures depend on."""
+
+    python: str
+    kernel: str
+    machine: str
+    cpu_count: int
+
+
+def machine() -> Machine:
+    """This machine."""
+    return Machine(
+        python=platform.python_version(),
+        kernel=f"{platform.system()} {platform.release()}",
+        machine=platform.machine(),
+        cpu_count=len(os.sched_getaffinity(0)),
+    )
+
+
 def describe(sandbox: Place, packages: Iterable[str]) -> Environment:
     """This machine, the sandbox, and the versions of those of `packages` that are installed beside the tool."""
     versions = {}
@@ -41,10 +60,7 @@ def describe(sandbox: Place, packages: Iterable[str]) -> Environment:
             versions[package] = metadata.version(package)
     return Environment(
         tool_version=tool_version(),
-        python=platform.python_version(),
-        kernel=f"{platform.system()} {platform.release()}",
-        machine=platform.machine(),
-        cpu_count=len(os.sched_getaffinity(0)),
+        **machine(),
         memory_total_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         sandbox_reason=sandbox.reason,
         swap=sandbox.swap,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from profiling.judging.regression import Tolerances
 from profiling.regressions import (
     BASE,
     HEAD,
+    Against,
     GateJudgement,
     GateRecord,
     GateRun,
@@ -37,16 +39,17 @@ def figures(size: float, **changes: object) -> RunFigures:
     return RunFigures(**fields | changes)  # type: ignore[arg-type]
 
 
-def gated(measure: Measure, *, warm: bool = False, max_turns: int = LOOKS[-1], tolerance: float = 0.01) -> GateRecord:
+def gated(measure: Measure, **changes: Any) -> GateRecord:
     """What a gate runs and records where `measure` stands for the kernel."""
-    record = GateRecord(
-        base=Side(label="main"),
-        head=Side(label="working tree"),
-        tolerance=tolerance,
-        growth_tolerance_bytes=1024.0,
-        max_turns=max_turns,
-        warm=warm,
-    )
+    fields: dict[str, Any] = {
+        "base": Side(label="main"),
+        "head": Side(label="working tree"),
+        "tolerance": 0.01,
+        "growth_tolerance_bytes": 1024.0,
+        "max_turns": LOOKS[-1],
+        "warm": False,
+    }
+    record = GateRecord(**fields | changes)
     runs: list[GateRun] = []
 
     def make(step: Step) -> RunFigures:
@@ -208,3 +211,30 @@ def test_a_regression_of_three_percent_is_caught(noise: float) -> None:
     rng = np.random.default_rng(13)
     verdicts = [simulated(rng, 0.03, noise) for _ in range(200)]
     assert share(verdicts, GateVerdict.REGRESSED) >= 0.99
+
+
+def test_without_a_base_head_is_held_against_its_budget_by_three_runs() -> None:
+    def alone(run: RunFigures) -> GateJudgement:
+        return judge(gated(lambda side, _: run, against=Against.BUDGET, max_turns=3, base=None))
+
+    found = alone(figures(100))
+    assert (found.verdict, found.turns, found.confirmed_by_rerun) == (GateVerdict.PASS, 3, None)
+    assert {metric.status for metric in found.metrics} == {MetricStatus.INFO}
+    assert alone(SLOW).verdict is GateVerdict.OVER_BUDGET
+    assert alone(KILLED).verdict is GateVerdict.OVER_BUDGET
+    assert alone(RunFigures()).verdict is GateVerdict.INCONCLUSIVE
+
+
+def test_against_a_baseline_only_head_is_run() -> None:
+    def stored(size: float, doubt: str = "") -> tuple[GateRecord, GateJudgement]:
+        record = gated(lambda side, _: figures(size), against=Against.BASELINE, stored=(figures(100),) * 7, doubt=doubt)
+        return record, judge(record)
+
+    record, found = stored(103)
+    assert {run.side for run in record.runs} == {HEAD}
+    assert (found.verdict, found.confirmed_by_rerun, len(record.runs)) == (GateVerdict.REGRESSED, True, 8)
+    _, found = stored(103, doubt="it was made on another kernel")
+    assert found.verdict is GateVerdict.INCONCLUSIVE
+    assert "another kernel" in found.sentence
+    assert stored(100)[1].verdict is GateVerdict.PASS
+    assert stored(92, doubt="it was made on another kernel")[1].verdict is GateVerdict.IMPROVED
