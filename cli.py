@@ -26,6 +26,7 @@ _COMMANDS = {
     "report": "Render again from what is on disk.",
     "verify": "Before the deploy: one service under its limits, a checklist, pass or fail.",
     "observe": "The memory of what runs already: a container, a cgroup or a process, with or without load.",
+    "self-check": "What a gate on this machine can detect, by regressions of known size.",
     "serve": "The reference backend under a memory limit, in the foreground.",
 }
 

@@ -8,6 +8,7 @@ import msgspec
 
 from commands.doctor import Examined
 from commands.init import Written
+from commands.self_check import SelfChecked
 from profiling.config.schema import config_schema
 from profiling.import_costs import ImportCosts
 from profiling.values import Value
@@ -45,6 +46,7 @@ DOCUMENTS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "imports": (ImportCosts,),
     "observe": (Comparison,),
     "profile": (Profiled,),
+    "self-check": (SelfChecked,),
     "report": (Comparison, Verification, Gated, ImportCosts, SeriesFiles),
     "verify": (Verification,),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,6 +77,9 @@ def base_target(change: Change, head: Job, worktree: Path, checkpoint: str | Non
     if change.config_file is None:
         root = worktree / reference.ROOT.relative_to(change.repository.root)
         found = reference.target(checkpoint or reference.CHECKPOINTS[0], root)
+        # No run writes bytecode (`reference.py`), so both sides need it before their first.
+        for checkout in (root, reference.ROOT):
+            compileall.compile_dir(checkout / "backend", quiet=2)
         notes: list[str] = []
     else:
         found, notes = _from_config(change, worktree / change.config_file.relative_to(change.repository.root))
