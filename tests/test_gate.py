@@ -104,7 +104,7 @@ CHANGES = {"null": a_null_change, "lock": another_lock, "less": less_ballast}
 
 @pytest.fixture(scope="module")
 def gates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, Any, Path]]:
-    """All three at once, since each mostly waits; by name (exit code, document, repository)."""
+    """All three at once, and a baseline, since each mostly waits; by name (exit code, document, repository)."""
     place = tmp_path_factory.mktemp("gates")
     started = {}
     for name, change in CHANGES.items():
@@ -118,6 +118,10 @@ def gates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, Any,
             command, cwd=directory, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         started[name] = (process, directory)
+    directory = repository(place / "baseline")
+    command = [sys.executable, str(ROOT / "cli.py"), "baseline", "update", "base.json", *OPTIONS]
+    process = subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started["baseline"] = (process, directory)
     found = {}
     for name, (process, directory) in started.items():
         out, err = process.communicate(timeout=600)
@@ -177,6 +181,25 @@ def test_an_improvement_is_told_as_such(gates: dict[str, Any]) -> None:
     peak = metrics(document)["peak_unreclaimable"]
     assert peak["high"] < -0.01
     assert 7.5 * MIB < min(peak["base"]) - min(peak["head"]) < 8.5 * MIB
+
+
+def test_a_baseline_is_written_and_says_what_changed(gates: dict[str, Any]) -> None:
+    code, document, directory = gates["baseline"]
+    assert (code, document["verdict"], document["base"]) == (0, "pass", None), document
+    assert_of_schema(document, "gate")
+    assert "base.json: written, for the first time" in (directory.parent / "baseline.err").read_text()
+    stored = json.loads((directory / "base.json").read_text())
+    assert (len(stored["runs"]), stored["revision"]) == (7, git(directory, "rev-parse", "HEAD"))
+    code, refused = gate(directory, "--baseline", "base.json", "--users", "5")
+    assert (code, refused["error"]["kind"]) == (2, "config")
+
+
+def test_a_service_that_is_killed_never_becomes_the_baseline(tmp_path: Path) -> None:
+    directory = repository(tmp_path / "shop", **{"app.py": APP.format(mib=80), "base.json": "as it was"})
+    done = run_cli("baseline", "update", "base.json", "--sandbox", "cgroup", cwd=directory)
+    assert done.returncode == 1
+    assert "base.json is not written" in done.stderr
+    assert (directory / "base.json").read_text() == "as it was"
 
 
 def test_a_base_that_does_not_start_is_nothing_to_compare_with(tmp_path: Path) -> None:

@@ -137,7 +137,9 @@ class Gate:
     def is_answered(self, runs: Sequence[GateRun]) -> bool:
         """Whether all that an answer needs was run: not where it was interrupted, or too many runs were of no use."""
         needed = (FIRST, SECOND) if self.suspects(runs) else (FIRST,)
-        return self.next_after(runs) is None and all(self.turns_of(runs, number) in self.looks for number in needed)
+        sets = [self.set_of(runs, number) for number in needed]
+        enough = all(each.turns in self.looks and len(each.unusable) <= _UNUSABLE_AT_MOST for each in sets)
+        return enough and self.next_after(runs) is None
 
     def _is_over(self, runs: RunSet, metrics: Sequence[MetricChange], names: frozenset[str] | None) -> bool:
         """Whether a set has its answer: a regression, or every metric of `names` (None: all) is clear."""
