@@ -18,7 +18,7 @@ from commands.gate_baseline import described, doubts, load_baseline
 from commands.gate_runs import Runs, open_sides
 from commands.job import Job, make_job
 from commands.options import load_options, output_options, target_options
-from commands.sides import Change, base_target, environments, find_change
+from commands.sides import Change, base_target, environments, find_change, temporary_environments
 from profiling.experiments import record
 from profiling.experiments.gate import BUDGET_RUNS, LOOKS
 from profiling.experiments.record import Experiment
@@ -134,14 +134,11 @@ def _targets(
     if change is None:
         yield None, job.target, gated
         return
-    with change.repository.worktree(change.base, directory) as worktree:
+    with change.repository.worktree(change.base, directory) as worktree, temporary_environments(directory):
         base, notes = base_target(change, job, worktree, checkpoint)
         observer.notify(PhaseStarted(run="", phase="set-up"))
         base, head, more = environments(change, base, job.target, worktree, directory)
         of_base, of_head = change.sides
         notes += more
-        yield (
-            base,
-            head,
-            msgspec.structs.replace(gated, against=Against.BASE, base=of_base, head=of_head, notes=tuple(notes)),
-        )
+        named = msgspec.structs.replace(gated, against=Against.BASE, base=of_base, head=of_head, notes=tuple(notes))
+        yield base, head, named

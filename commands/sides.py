@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import compileall
+import contextlib
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from commands.job import Job
 from profiling import config, reference
 from profiling.errors import ConfigError
 from profiling.measuring import installing
+from profiling.measuring.interrupts import uninterrupted
 from profiling.measuring.revisions import Commit, Repository
 from profiling.regressions import Side
 from profiling.values import Service, Target
@@ -124,6 +127,20 @@ def _moved(entry: str, root: Path, worktree: Path) -> str:
     return str(worktree / path.relative_to(root)) if inside else entry
 
 
+_OF_BASE, _OF_HEAD = "environment-base", "environment-head"
+
+
+@contextlib.contextmanager
+def temporary_environments(parent: Path) -> Iterator[None]:
+    """What `environments` makes below `parent` is gone after the block: it can be gigabytes."""
+    try:
+        yield
+    finally:
+        with uninterrupted():
+            for name in (_OF_BASE, _OF_HEAD):
+                shutil.rmtree(parent / name, ignore_errors=True)
+
+
 def environments(
     change: Change, base: Target, head: Target, worktree: Path, parent: Path
 ) -> tuple[Target, Target, list[str]]:
@@ -136,8 +153,8 @@ def environments(
     if (files or base.setup != head.setup) and head.setup and not any(service.image for service in head.services):
         named = _few(files) or "[target] setup"
         notes.append(f"{named} differs: each side is installed in an environment of its own")
-        base = _installed(base, base.setup or head.setup, parent / "environment-base")
-        head = _installed(head, head.setup, parent / "environment-head")
+        base = _installed(base, base.setup or head.setup, parent / _OF_BASE)
+        head = _installed(head, head.setup, parent / _OF_HEAD)
     else:
         if files and not any(service.image for service in head.services):
             notes.append(

@@ -156,6 +156,7 @@ def test_another_lock_alone_regresses_and_is_confirmed(gates: dict[str, Any]) ->
     assert peak["low"] <= peak["change"] <= peak["high"]
     assert document["notes"] == ["requirements.txt differs: each side is installed in an environment of its own"]
     assert nothing_left(directory)
+    assert not list(directory.glob("runs/*/environment-*"))
 
 
 def test_a_regression_stands_where_people_look(gates: dict[str, Any]) -> None:

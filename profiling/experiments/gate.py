@@ -147,8 +147,17 @@ class Gate:
             return True
         if not runs.even or runs.turns not in self.looks:
             return False
-        looked_at = [metric.status for metric in metrics if names is None or metric.name in names]
-        return MetricStatus.REGRESSED in looked_at or MetricStatus.UNCLEAR not in looked_at
+        looked_at = [metric for metric in metrics if names is None or metric.name in names]
+        regressed = any(metric.status is MetricStatus.REGRESSED for metric in looked_at)
+        return regressed or not any(map(_asks_for_more, looked_at))
+
+
+def _asks_for_more(metric: MetricChange) -> bool:
+    """Whether a metric that is not clear is worth more runs. Growth is a fit to each run by itself, wide after a short load:
+    it alone never keeps a gate going unless it looks like a regression."""
+    if metric.status is not MetricStatus.UNCLEAR:
+        return False
+    return metric.relative or (metric.change or 0.0) > (metric.tolerance or 0.0)
 
 
 def _next_of(runs: RunSet, number: int) -> GateStep:

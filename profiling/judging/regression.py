@@ -97,6 +97,8 @@ def _compare(
     if before and after and not (metric.relative and min(*before, *after) <= 0):
         found = (change.relative if metric.relative else change.difference)(before, after, level)
         status = MetricStatus.INFO if tolerance is None else status_of(found, tolerance)
+        if status is MetricStatus.UNCLEAR and math.isinf(found.low) and len(before + after) < len(base) + len(head):
+            status = MetricStatus.UNMEASURED  # in too many of the runs, and more of them would hardly help
     return MetricChange(
         name=metric.name,
         unit=metric.unit,

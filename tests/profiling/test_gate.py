@@ -119,6 +119,18 @@ def test_a_growth_that_the_base_has_not_regresses_by_bytes_and_not_by_a_share() 
     assert growing(900.0).verdict is GateVerdict.PASS
 
 
+def test_growth_that_is_not_clear_is_not_waited_for_unless_it_looks_like_a_regression() -> None:
+    def noisy(*rates: float | None) -> GateRecord:
+        of_head = iter(rates * 3)
+        return gated(lambda side, _: figures(100, growth_bytes_per_request=next(of_head) if side == HEAD else 0.0))
+
+    assert counted(noisy(-3000.0, 2000.0, -1500.0, 500.0), FIRST) == 8
+    assert counted(noisy(800.0, 2000.0, 1500.0, 3000.0), FIRST) > 8
+    seldom = noisy(None, 5000.0, None, None)
+    assert counted(seldom, FIRST) == 8
+    assert status(judge(seldom), "growth_per_request") is MetricStatus.UNMEASURED
+
+
 def test_latency_is_never_judged() -> None:
     found = judge(gated(lambda side, _: figures(100, p95_ms=5000.0 if side == HEAD else 5.0)))
     assert (found.verdict, status(found, "p95")) == (GateVerdict.PASS, MetricStatus.INFO)
