@@ -1,7 +1,8 @@
 """memray, and nothing but memray: the pass in which the target runs under memray's tracker.
 
 Before it `prepare` says with which command, or why not; after it `captures` finds what was recorded, `held` says
-whose memory it was, `flamegraphs` draws it. Importing this package does not import memray.
+whose memory it was, `flamegraphs` draws it, `Folding` brings it into the one form that is drawn and compared. Importing
+this package does not import memray.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from profiling.errors import CannotRunError
+from profiling.measuring.capture.apart import Folding
 from profiling.measuring.capture.command import LAUNCHER, CannotTrackError, find_memray, python_program
 from profiling.measuring.capture.flamegraph import Flamegraphs, flamegraphs
 from profiling.measuring.capture.head import ended_cleanly
@@ -23,6 +25,7 @@ __all__ = [
     "LAUNCHER",
     "CannotTrackError",
     "Flamegraphs",
+    "Folding",
     "Tracking",
     "captures",
     "ended_cleanly",
