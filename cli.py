@@ -17,6 +17,7 @@ from profiling.measuring.interrupts import ignore_further, interruptible
 
 _COMMANDS = {
     "compare": "Run variants under the same limit and load; say which survive.",
+    "diff": "What changed in memory between two captures or runs, as a flame graph.",
     "doctor": "What this machine can do, and what mends what is missing.",
     "imports": "What each import costs, as a tree, and what a later one would save.",
     "init": "Write a commented config file for the service in this directory.",

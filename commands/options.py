@@ -68,6 +68,7 @@ def _number(text: str, low: float, high: float) -> float:
 
 
 MEMORY = _Text("size", _memory)
+SIZE = _Text("size", parse_bytes)
 SECONDS = _Text("duration", _positive_seconds)
 
 

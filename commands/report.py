@@ -10,11 +10,12 @@ from pathlib import Path
 import click
 import msgspec
 
-from commands import results, schemas
-from commands.imports import render_again
+from commands import diff, imports, results, schemas
 from commands.options import json_option
 from profiling.errors import DataError
-from profiling.experiments import imports, record
+from profiling.experiments import diff as differences
+from profiling.experiments import imports as recordings
+from profiling.experiments import record
 from profiling.experiments.record import Experiment
 from profiling.judging.report import Report
 from profiling.measuring import store
@@ -39,8 +40,8 @@ _EVERY = "all"
 @json_option
 @click.pass_context
 def report(ctx: click.Context, runs: tuple[Path, ...], csv_only: bool, schema: str | None, as_json: bool) -> None:
-    """Render the report of RUN... again: a directory that `compare` or `profile` printed, a recording of `imports`, or
-    single runs within one.
+    """Render the report of RUN... again: a directory that `compare` or `profile` printed, a recording of `imports`,
+    a `diff`, or single runs within one.
 
     Several runs come onto one page, in the first one's directory's parent. Exit code: as the runs themselves say.
     """
@@ -49,8 +50,9 @@ def report(ctx: click.Context, runs: tuple[Path, ...], csv_only: bool, schema: s
         return
     if not runs:
         raise click.UsageError("name at least one run's directory, or --schema")
-    if len(runs) == 1 and (runs[0] / imports.FILE_NAME).exists() and not csv_only:
-        ctx.exit(render_again(runs[0], as_json))
+    for name, command in ((recordings.FILE_NAME, imports), (differences.FILE_NAME, diff)):
+        if len(runs) == 1 and (runs[0] / name).exists() and not csv_only:
+            ctx.exit(command.render_again(runs[0], as_json))
     page = _page(runs)
     if csv_only:
         written = [str(path) for path in results.write_csv(page)]
@@ -106,5 +108,8 @@ def _moved(profile: Profile, directory: Path) -> Profile:
         return tuple(str((directory / path).resolve()) for path in paths)
 
     return msgspec.structs.replace(
-        profile, captures=absolute(profile.captures), flamegraphs=absolute(profile.flamegraphs)
+        profile,
+        captures=absolute(profile.captures),
+        flamegraphs=absolute(profile.flamegraphs),
+        processes=profile.processes and absolute((profile.processes,))[0],
     )

@@ -11,7 +11,7 @@ from commands.init import Written
 from profiling.config.schema import config_schema
 from profiling.import_costs import ImportCosts
 from profiling.values import Value
-from reports.documents import Comparison, Profiled, Verification
+from reports.documents import Comparison, Differed, Profiled, Verification
 
 CONFIG = "config"
 
@@ -38,12 +38,13 @@ class SeriesFiles(Value, frozen=True, kw_only=True):
 
 DOCUMENTS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "compare": (Comparison,),
+    "diff": (Differed,),
     "doctor": (Examined,),
     "error": (Failed,),
     "init": (Written,),
     "imports": (ImportCosts,),
     "profile": (Profiled,),
-    "report": (Comparison, Verification, ImportCosts, SeriesFiles),
+    "report": (Comparison, Verification, ImportCosts, Differed, SeriesFiles),
     "verify": (Verification,),
 }
 """By command, what its --json can be; `error` is every command's."""

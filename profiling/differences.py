@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from profiling.stacks import ProcessMemory
 from profiling.values import SCHEMA_VERSION, Value
 
 BEFORE, AFTER = "before", "after"
@@ -67,18 +68,6 @@ class DiffRun(Value, frozen=True, kw_only=True):
     created_at: str
 
 
-class ProcessRow(Value, frozen=True, kw_only=True):
-    """One process of a side."""
-
-    capture: str
-    pid: int
-    forked: bool
-    killed: bool
-    """It was ended by a signal that it did not handle."""
-    bytes: int
-    peak_bytes: int
-
-
 class Side(Value, frozen=True, kw_only=True):
     """One side of a difference."""
 
@@ -89,13 +78,15 @@ class Side(Value, frozen=True, kw_only=True):
     ended: str | None
     oom_killed: bool
     total_bytes: int
-    processes: tuple[ProcessRow, ...]
+    processes: tuple[ProcessMemory, ...]
     notes: tuple[str, ...]
 
 
 class Difference(Value, frozen=True, kw_only=True):
     """What changed between two sides. Rows: the largest change first."""
 
+    total_bytes: int
+    """By how much it grew; negative: it shrank."""
     status: str
     """`pass`, `fail`: it grew by more than was allowed, or `inconclusive`: nothing was recorded on a side."""
     before: Side
@@ -108,8 +99,3 @@ class Difference(Value, frozen=True, kw_only=True):
     not in them."""
     packages: tuple[PackageRow, ...]
     """Together they are the whole."""
-
-    @property
-    def total_bytes(self) -> int:
-        """By how much it grew; negative: it shrank."""
-        return self.after.total_bytes - self.before.total_bytes

@@ -17,8 +17,8 @@ class Stack(Value, frozen=True, array_like=True):
     allocations: int
 
 
-class Process(Value, frozen=True, kw_only=True):
-    """One process at the moment that was looked at."""
+class ProcessMemory(Value, frozen=True, kw_only=True):
+    """How much one process held at the moment that was looked at."""
 
     capture: str
     """File name of its capture."""
@@ -31,6 +31,17 @@ class Process(Value, frozen=True, kw_only=True):
     """Alive at the moment; 0 where it was not there yet, or no more."""
     peak_bytes: int
     """Its own high-water mark, at whatever time."""
+
+    @property
+    def title(self) -> str:
+        """`worker 4711 (killed)`: a forked process is a worker, of whatever server."""
+        kind = "worker" if self.forked else "parent"
+        return f"{kind} {self.pid}{' (killed)' if self.killed else ''}"
+
+
+class Process(ProcessMemory, frozen=True, kw_only=True):
+    """One process with its stacks at that moment."""
+
     stacks: tuple[Stack, ...] = ()
 
 
@@ -42,6 +53,8 @@ class Stacks(Value, frozen=True, kw_only=True):
     """PEAK or END."""
     ended: str | None = None
     """The capture of the process whose end the moment is."""
+    directory: str | None = None
+    """The service's own; None: not known."""
     frames: tuple[Frame, ...] = ()
     processes: tuple[Process, ...] = ()
     notes: tuple[str, ...] = ()

@@ -402,6 +402,8 @@ class Profile(Value, frozen=True, kw_only=True):
     capture_cost_bytes: int | None = None
     captures: tuple[str, ...] = ()
     flamegraphs: tuple[str, ...] = ()
+    processes: str | None = None
+    """File of all processes' stacks at one moment, where there were several; the page beside it shows them together."""
     held_at: str = "peak"
     """`kill`: alive in a process that was killed; `peak`: alive at the high-water mark of the largest process."""
     held: tuple[HeldMemory, ...] = ()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from profiling.differences import Difference
 from profiling.values import SCHEMA_VERSION, Check, Claim, Profile, Summary, Value
 
 
@@ -54,3 +55,18 @@ class Profiled(Value, frozen=True, kw_only=True):
     """Neither this nor the ledger is measured yet."""
     profile: Profile
     report: str
+
+
+class Differed(Difference, frozen=True, kw_only=True):
+    """`diff --json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    command: str = "diff"
+    before_bytes: int
+    after_bytes: int
+    flamegraph: str
+    folded: str
+    """Folded stacks with two weights."""
+    run_dir: str
+    report: str
+    """The page, which the flame graph stands in."""

@@ -52,6 +52,7 @@ def absolute(profile: Profile, directory: str) -> Profile:
         profile,
         captures=tuple(str(PurePath(directory) / path) for path in profile.captures),
         flamegraphs=tuple(str(PurePath(directory) / path) for path in profile.flamegraphs),
+        processes=profile.processes and str(PurePath(directory) / profile.processes),
     )
 
 

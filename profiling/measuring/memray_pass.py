@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from profiling.errors import DataError
-from profiling.measuring import capture
+from profiling.measuring import capture, stored_stacks
 from profiling.measuring.events import Note, Observer
 from profiling.measuring.measure import RunPlan, measure
 from profiling.measuring.sandboxes.base import Sandbox
+from profiling.stacks import END, PEAK
 from profiling.values import HeldMemory, Limits, Profile, RunResult, Target
 
 if TYPE_CHECKING:
     from profiling.measuring.capture.reading import Chosen
 
 CAPTURE_FILE = "capture.bin"
+PROCESSES_FILE = "processes.stacks.json.gz"
+_PROCESSES_S = 60.0
+"""Within so long all processes' captures are read to be shown together, or they are not."""
 _SLOWER_START = 3
 """Imports under the tracker take about twice their time."""
 _GRACE_S = 2.0
@@ -98,6 +102,8 @@ def explain(recorded: RecordedPass, *, source_lines: bool) -> Profile:
             most=1 if chosen and chosen.at == "kill" else _GRAPHS_AT_MOST,
             source_lines=source_lines,
         )
+        processes, why_not = _together(recorded, found, chosen)
+        reasons += why_not
         if chosen is not None:
             held = _worth_showing(reading.held_in(chosen, directory=Path(result.target.service.directory)))
         drawn = drawing.result()
@@ -112,9 +118,28 @@ def explain(recorded: RecordedPass, *, source_lines: bool) -> Profile:
         capture_cost_bytes=result.capture_cost_bytes,
         captures=tuple(os.path.relpath(path, base) for path in found),
         flamegraphs=tuple(os.path.relpath(path, base) for path in drawn.files),
+        processes=os.path.relpath(processes, base) if processes else None,
         held_at=chosen.at if chosen else "peak",
         held=held,
     )
+
+
+def _together(
+    recorded: RecordedPass, captures: Sequence[Path], chosen: Chosen | None
+) -> tuple[Path | None, tuple[str, ...]]:
+    """Stacks of all processes at one moment, written into a file, where there are several; or why there is none."""
+    written = [path for path in captures if not capture.is_blank(path)]
+    if chosen is None or len(written) < 2:
+        return None, ()
+    try:
+        with capture.Folding(written, END if chosen.at == "kill" else PEAK) as folding:
+            stacks = folding.result(_PROCESSES_S)
+    except DataError as error:
+        return None, (f"processes not shown together: {error.message}",)
+    file = recorded.directory / PROCESSES_FILE
+    own = recorded.result.target.service.directory
+    stored_stacks.save(file, msgspec.structs.replace(stacks, directory=own))
+    return file, ()
 
 
 def _choose(captures: Sequence[Path], *, killed: bool) -> Chosen | None:

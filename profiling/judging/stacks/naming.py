@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from profiling.sources import OWN_BY_GUESS, Source, source
-from profiling.stacks import Process, Stacks
+from profiling.stacks import Stacks
 
 _CANDIDATES = 50
 """A file is compared with so many of its own name on the other side."""
@@ -47,11 +47,9 @@ class NamedStacks:
     """Those of either side, one after the other."""
 
 
-def compared(
-    before: Stacks, after: Stacks, directory_before: str | None = None, directory_after: str | None = None
-) -> NamedStacks:
-    """Both sides by common names; all processes of a side together. Directories: the service's own, where known."""
-    known_before, known_after = _known(directory_before), _known(directory_after)
+def compared(before: Stacks, after: Stacks) -> NamedStacks:
+    """Both sides by common names; all processes of a side together."""
+    known_before, known_after = _known(before), _known(after)
     roots = aligned(_strays(before, known_before), _strays(after, known_after))
     table: dict[NamedFrame, int] = {}
     stacks = [
@@ -61,19 +59,13 @@ def compared(
     return NamedStacks(tuple(table), tuple(stacks))
 
 
-def by_process(stacks: Stacks, directory: str | None = None) -> NamedStacks:
+def by_process(stacks: Stacks) -> NamedStacks:
     """One side alone (`after`), with the process as the outermost frame of each stack."""
-    known = _known(directory)
+    known = _known(stacks)
     common = _common(_strays(stacks, known))
     table: dict[NamedFrame, int] = {}
     found = tuple(_weighed(stacks, (*known, *common), table, is_after=True, processes=True))
     return NamedStacks(tuple(table), found)
-
-
-def process_name(process: Process) -> str:
-    """`worker 4711 (killed)`: a forked process is a worker, of whatever server."""
-    kind = "worker" if process.forked else "parent"
-    return f"{kind} {process.pid}{' (killed)' if process.killed else ''}"
 
 
 def aligned(before: Sequence[str], after: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -114,8 +106,8 @@ def _common(files: Sequence[str]) -> tuple[str, ...]:
     return (common,) if common.strip("/") else ()
 
 
-def _known(directory: str | None) -> tuple[str, ...]:
-    return (directory,) if directory else ()
+def _known(stacks: Stacks) -> tuple[str, ...]:
+    return (stacks.directory,) if stacks.directory else ()
 
 
 def _strays(stacks: Stacks, roots: tuple[str, ...]) -> list[str]:
@@ -135,7 +127,7 @@ def _weighed(
     for process in stacks.processes:
         head: tuple[int, ...] = ()
         if processes:
-            head = (_number(NamedFrame(process_name(process), _PROCESS), table),)
+            head = (_number(NamedFrame(process.title, _PROCESS), table),)
         for stack in process.stacks:
             yield WeighedStack(
                 (*head, *(numbers[at] for at in stack.frames)),

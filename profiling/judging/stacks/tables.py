@@ -6,25 +6,21 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from profiling.differences import Difference, DiffRun, PackageRow, ProcessRow, Row, Side, Source
+from profiling.differences import Difference, DiffRun, PackageRow, Row, Side, Source
 from profiling.judging.stacks.lines import telling_line
-from profiling.judging.stacks.naming import NamedFrame, NamedStacks, WeighedStack, compared
+from profiling.judging.stacks.naming import NamedFrame, NamedStacks, WeighedStack
 from profiling.sources import PACKAGE, TEXT
-from profiling.stacks import Stacks
+from profiling.stacks import ProcessMemory, Stacks
 
 _Changed = TypeVar("_Changed", Row, PackageRow)
 
 
-def named(run: DiffRun, before: Stacks, after: Stacks) -> NamedStacks:
-    """Both sides of a run by common names."""
-    return compared(before, after, run.before.directory, run.after.directory)
-
-
 def difference(run: DiffRun, before: Stacks, after: Stacks, stacks: NamedStacks) -> Difference:
-    """Everything that is said of two sides; `stacks` is what `named` made of them."""
+    """Everything that is said of two sides; `stacks` is what `naming.compared` made of them."""
     one, two = _side(run.before, before), _side(run.after, after)
     rows = _rows(stacks, _answering)
     return Difference(
+        total_bytes=two.total_bytes - one.total_bytes,
         status=_status(one, two, run.fail_above_bytes),
         before=one,
         after=two,
@@ -51,14 +47,7 @@ def _side(source: Source, stacks: Stacks) -> Side:
         oom_killed=source.oom_killed,
         total_bytes=stacks.bytes,
         processes=tuple(
-            ProcessRow(
-                capture=process.capture,
-                pid=process.pid,
-                forked=process.forked,
-                killed=process.killed,
-                bytes=process.bytes,
-                peak_bytes=process.peak_bytes,
-            )
+            ProcessMemory(**{key: getattr(process, key) for key in ProcessMemory.__struct_fields__})
             for process in stacks.processes
         ),
         notes=stacks.notes,

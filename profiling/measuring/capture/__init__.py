@@ -2,7 +2,7 @@
 
 Before it `prepare` says with which command, or why not; after it `captures` finds what was recorded, `held` says
 whose memory it was, `flamegraphs` draws it, `Folding` brings it into the one form that is drawn and compared. Importing
-this package does not import memray.
+this package does not import memray. `find` says which captures somebody means.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Literal
 from profiling.errors import CannotRunError
 from profiling.measuring.capture.apart import Folding
 from profiling.measuring.capture.command import LAUNCHER, CannotTrackError, find_memray, python_program
+from profiling.measuring.capture.finding import find
 from profiling.measuring.capture.flamegraph import Flamegraphs, flamegraphs
-from profiling.measuring.capture.head import ended_cleanly
+from profiling.measuring.capture.head import ended_cleanly, is_blank
 from profiling.measuring.capture.place import unfit
 from profiling.measuring.interior import Interior
 from profiling.values import HeldMemory
@@ -29,8 +30,10 @@ __all__ = [
     "Tracking",
     "captures",
     "ended_cleanly",
+    "find",
     "flamegraphs",
     "held",
+    "is_blank",
     "prepare",
     "python_program",
     "unfit",

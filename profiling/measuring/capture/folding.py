@@ -155,12 +155,14 @@ def _moment(opened: Sequence[_Opened], at: str) -> tuple[int, _Opened | None]:
     return int(times[int(np.argmax(together))]), None
 
 
+# merge_threads=False throughout: only then does memray leave out the frames above the one that started its tracker, all
+# of the launcher's. Threads that came the same way are merged here.
 def _own_moment(one: _Opened, at: str) -> Iterable[_Sized]:
     """At its own high-water mark or end."""
     if at == END:
-        records = one.reader.get_leaked_allocation_records(merge_threads=True)
+        records = one.reader.get_leaked_allocation_records(merge_threads=False)
     else:
-        records = one.reader.get_high_watermark_allocation_records(merge_threads=True)
+        records = one.reader.get_high_watermark_allocation_records(merge_threads=False)
     return ((record.size, record.n_allocations, record) for record in records)
 
 
@@ -169,7 +171,7 @@ def _at(one: _Opened, moment: int) -> Iterable[_Sized]:
     position = int(np.searchsorted(one.times, moment, side="right")) - 1
     if position < 0 or moment > one.times[-1]:
         return
-    for record in one.reader.get_temporal_allocation_records(merge_threads=True):
+    for record in one.reader.get_temporal_allocation_records(merge_threads=False):
         size = count = 0
         for interval in record.intervals:
             gone = interval.deallocated_before_snapshot
@@ -184,12 +186,13 @@ def _process(one: _Opened, alive: Iterable[_Sized], table: _Table) -> Process:
     """The process with its stacks; frames new to `table` get the next numbers there."""
     sizes: Counter[tuple[int, ...]] = Counter()
     counts: Counter[tuple[int, ...]] = Counter()
-    known: dict[int, tuple[int, ...]] = {}
+    known: dict[tuple[int, int], tuple[int, ...]] = {}
     every = _Summed(alive)
     for size, count, record in heapq.nlargest(MAX_STACKS, every, key=_bytes):
-        frames = known.get(record.stack_id)
+        where = (record.tid, record.stack_id)
+        frames = known.get(where)
         if frames is None:
-            frames = known[record.stack_id] = _frames(record, table)
+            frames = known[where] = _frames(record, table)
         sizes[frames] += size
         counts[frames] += count
     if crumbs := every.bytes - sizes.total():
