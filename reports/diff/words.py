@@ -58,7 +58,7 @@ def _sentence(found: Difference) -> str:
     before, after, change = found.before.total_bytes, found.after.total_bytes, found.total_bytes
     sizes = f"{format_bytes(before)} before, {format_bytes(after)} after"
     if not change:
-        return f"Nothing grew in all: {sizes}."
+        return f"In all nothing changed: {sizes}."
     share = f" ({format_percent(abs(change) / before)})" if before else ""
     return f"Memory {'grew' if change > 0 else 'shrank'} by {format_bytes(abs(change))}{share}: {sizes}."
 

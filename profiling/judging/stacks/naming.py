@@ -49,7 +49,9 @@ class NamedStacks:
 
 def compared(before: Stacks, after: Stacks) -> NamedStacks:
     """Both sides by common names; all processes of a side together."""
-    known_before, known_after = _known(before), _known(after)
+    # Where one is not known, both are told by the files that they have in common.
+    both = bool(before.directory and after.directory)
+    known_before, known_after = (_known(before), _known(after)) if both else ((), ())
     roots = aligned(_strays(before, known_before), _strays(after, known_after))
     table: dict[NamedFrame, int] = {}
     stacks = [

@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from profiling.errors import DataError
-from profiling.measuring.capture.head import is_blank, is_capture
+from profiling.measuring.capture.head import is_capture
 
 _HINT = "name a run of `profile` or `compare` that recorded, a directory with memray captures, or one capture"
 
@@ -33,10 +33,10 @@ def find(path: Path) -> tuple[Path, ...]:
 def _file(path: Path, kind: int) -> tuple[Path, ...]:
     if not stat.S_ISREG(kind):
         raise DataError(f"{path} is neither a file nor a directory", _HINT)
-    with path.open("rb"):
-        pass
-    # One without a whole head may be of a process that was killed before it recorded anything.
-    if not is_capture(path) and not is_blank(path):
+    with path.open("rb") as file:
+        begin = file.read(64)
+    # Nothing, or zeros: of a process that was killed before it recorded anything.
+    if any(begin) and not is_capture(path):
         raise DataError(f"{path} is no memray capture", _HINT)
     return (path,)
 
