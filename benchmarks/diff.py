@@ -1,5 +1,5 @@
 """What `diff` of two captures of 100 MB and more costs, against memray's own flame graphs of them, in one run:
-`python -m benchmarks.diff`, about three minutes, prints a Markdown table.
+`python -m benchmarks.diff`, about six minutes, prints a Markdown table.
 
 The captures are made here, by a program that allocates over and over from many stacks, and holds more the second time.
 """
@@ -20,7 +20,7 @@ from profiling.units import MIB
 
 _ROOT = Path(__file__).parents[1]
 _ROUNDS = 3
-_ALLOCATIONS = 900_000
+_ALLOCATIONS = 2_200_000
 _HELD_MIB = (40, 60)
 _MOST = 1.25
 _PROGRAM = """

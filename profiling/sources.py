@@ -14,6 +14,7 @@ SCRIPT = re.compile(r"/(bin|Scripts)/[^/.]+$")
 WITHOUT_FILE = ("<string>", "<stdin>")
 """Code that was given as text: `python -c`, exec."""
 
+_LAUNCHER = re.compile(r"(^/oomproof|/measuring/capture)/launcher\.py$")  # ours, on this machine and in a container
 _STANDARD = re.compile(f"^.*/(?:{_STANDARD_ROOTS})/")
 _PACKAGES = re.compile(f"^.*/(?:{_PACKAGE_ROOTS})/(?:[\\d.]+/lib/)?")  # PEP 582 has two more levels
 
@@ -40,15 +41,22 @@ def source(file: str, roots: tuple[str, ...] = ()) -> Source:
     if file.startswith("<") or not file:
         text = file in WITHOUT_FILE
         return Source(file, None if text else PYTHON, TEXT if text else INTERPRETER)
+    if library := _library(file):
+        return library
+    for root in roots:
+        if file.startswith(f"{root.rstrip('/')}/"):
+            return Source(file[len(root.rstrip("/")) + 1 :], None, OWN)
+    return Source(file, None, OWN_BY_GUESS)
+
+
+def _library(file: str) -> Source | None:
+    """What belongs to an interpreter or was installed for it, and what is ours; None: neither."""
     if found := _PACKAGES.match(file):
         rest = file[found.end() :]
         return Source(f"site-packages/{rest}", rest.partition("/")[0].removesuffix(".py"), PACKAGE)
     if found := _STANDARD.match(file):
         return Source(f"lib/python/{file[found.end() :]}", PYTHON, STANDARD)
+    name = file.rpartition("/")[2]
     if SCRIPT.search(file):
-        name = file.rpartition("/")[2]
         return Source(f"bin/{name}", name, PACKAGE)
-    for root in roots:
-        if file.startswith(f"{root.rstrip('/')}/"):
-            return Source(file[len(root.rstrip("/")) + 1 :], None, OWN)
-    return Source(file, None, OWN_BY_GUESS)
+    return Source(f"oomproof/{name}", "oomproof", PACKAGE) if _LAUNCHER.search(file) else None

@@ -73,15 +73,16 @@ def by_process(stacks: Stacks) -> NamedStacks:
 def aligned(before: Sequence[str], after: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The two directories below which most of these files are the same: a checkout and another one, say.
 
-    The files are absolute. Empty where no file of one side has a namesake on the other; the same directory twice where
-    most files lie at the same place.
+    The files are absolute. The directory that is common to all of them, twice, where no file has a namesake at another
+    place.
     """
+    same = set(before) & set(after)
     namesakes: dict[str, list[list[str]]] = defaultdict(list)
-    for file in after:
+    for file in set(after) - same:
         parts = file.split("/")
         namesakes[parts[-1]].append(parts)
     votes: Counter[tuple[str, str]] = Counter()
-    for file in before:
+    for file in set(before) - same:
         parts = file.split("/")
         found = namesakes.get(parts[-1], [])[:_CANDIDATES]
         if found:
@@ -89,11 +90,9 @@ def aligned(before: Sequence[str], after: Sequence[str]) -> tuple[tuple[str, ...
             tail = _common_tail(parts, other)
             votes["/".join(parts[:-tail]), "/".join(other[:-tail])] += tail
     if not votes:
-        return (), ()
-    ((one, two), _) = votes.most_common(1)[0]
-    if one == two:
         common = _common([*before, *after])
         return common, common
+    one, two = max(votes, key=lambda pair: (votes[pair], pair))
     return (one,), (two,)
 
 
