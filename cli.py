@@ -30,7 +30,7 @@ _COMMANDS = {
 _EXIT_CODES = """\b
 Exit codes:
   0    the candidate survived
-  1    killed, crashed, a failed check, over budget
+  1    killed, crashed, a failed check, over budget, grown by more than allowed
   2    the command line or a config file is wrong
   3    inconclusive: too little data, or the load was not what was asked for
   4    the run could not be made

@@ -11,7 +11,7 @@ import click
 from commands import bench, results
 from commands.options import SIZE, output_options
 from profiling.differences import Difference, DiffRun
-from profiling.errors import ExitCode
+from profiling.errors import DataError, ExitCode
 from profiling.experiments import diff as experiment
 from profiling.judging.stacks.graph import flame_graph
 from profiling.judging.stacks.naming import NamedStacks, compared
@@ -80,7 +80,11 @@ def diff(
         files = {file for side in (run.before, run.after) for file in side.captures}
         megabytes = sum(Path(file).stat().st_size for file in files) / 1e6
         observer.notify(Note(text=f"reading {len(files)} captures, {megabytes:,.0f} MB"))
-        sides = experiment.read(run)
+        try:
+            sides = experiment.read(run)
+        except DataError:
+            directory.rmdir()  # there is nothing in it to be seen
+            raise
         experiment.save(directory, run, *sides)
     found, stacks = _write(directory, run, *sides)
     if folded_path is not None:
