@@ -10,13 +10,13 @@ BEFORE, AFTER = "before", "after"
 
 
 class Row(Value, frozen=True, kw_only=True):
-    """One function and the memory that it, or what it called of the standard library, held."""
+    """A function, or one of its lines, and the memory that it held on both sides."""
 
     function: str
     file: str
     """Relative to the service's own directory, or beginning with `site-packages/`, `lib/python/` or `bin/`."""
     line: int
-    """Of its lines the one that grew most; where none did, the one that held most. 0: not known."""
+    """As it is after; of a whole function the one that grew most, or where none did, the one that held most. 0: not known."""
     before_bytes: int
     after_bytes: int
     package: str | None = None
@@ -95,7 +95,7 @@ class Difference(Value, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
     """By function; together they are the whole."""
     lines: tuple[Row, ...]
-    """By the function of the service's own code that was at work, with all that it called; what no own code called is
-    not in them."""
+    """By the line of the service's own code that was at work, with all that it called; what no own code called is not in
+    them."""
     packages: tuple[PackageRow, ...]
     """Together they are the whole."""

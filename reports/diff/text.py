@@ -30,7 +30,7 @@ def render_text(found: Difference, report: str, *, width: int = 80, colour: bool
     for line in lines:
         wrapped(console, Text(printable(line)), "  · ")
     console.print()
-    _table(console, "The service's own code, with all that it called", *worth_showing(found.lines, _LINES))
+    _table(console, "Lines of the service's own code, with all that they called", *worth_showing(found.lines, _LINES))
     _table(console, "Packages", *worth_showing(found.packages, _PACKAGES))
     _table(console, "Functions", *worth_showing(found.rows, _ROWS))
     console.print(Text("report  ", style="dim").append(report, style="not dim"), soft_wrap=True)

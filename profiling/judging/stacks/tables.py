@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from profiling.differences import Difference, DiffRun, PackageRow, Row, Side, Source
-from profiling.judging.stacks.lines import telling_line
-from profiling.judging.stacks.naming import NamedFrame, NamedStacks, WeighedStack
+from profiling.judging.stacks.lines import matched, telling_line
+from profiling.judging.stacks.naming import NamedFrame, NamedStacks
 from profiling.sources import PACKAGE, TEXT
 from profiling.stacks import ProcessMemory, Stacks
 
@@ -18,7 +19,7 @@ _Changed = TypeVar("_Changed", Row, PackageRow)
 def difference(run: DiffRun, before: Stacks, after: Stacks, stacks: NamedStacks) -> Difference:
     """Everything that is said of two sides; `stacks` is what `naming.compared` made of them."""
     one, two = _side(run.before, before), _side(run.after, after)
-    rows = _rows(stacks, _answering)
+    rows = _functions(stacks)
     return Difference(
         total_bytes=two.total_bytes - one.total_bytes,
         status=_status(one, two, run.fail_above_bytes),
@@ -26,7 +27,7 @@ def difference(run: DiffRun, before: Stacks, after: Stacks, stacks: NamedStacks)
         after=two,
         fail_above_bytes=run.fail_above_bytes,
         rows=rows,
-        lines=_rows(stacks, _own),
+        lines=_own_lines(stacks),
         packages=_packages(rows),
     )
 
@@ -54,37 +55,64 @@ def _side(source: Source, stacks: Stacks) -> Side:
     )
 
 
-def _rows(stacks: NamedStacks, choose: Callable[[Sequence[NamedFrame]], int | None]) -> tuple[Row, ...]:
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What one frame held on both sides: line -> bytes."""
+
+    before: Counter[int] = field(default_factory=Counter)
+    after: Counter[int] = field(default_factory=Counter)
+
+
+def _held(
+    stacks: NamedStacks, choose: Callable[[Sequence[NamedFrame]], int | None]
+) -> Iterator[tuple[NamedFrame, _Held]]:
     """By the frame of each stack that `choose` points to; stacks in which it points to none are left out."""
-    before: dict[int, Counter[int]] = defaultdict(Counter)
-    after: dict[int, Counter[int]] = defaultdict(Counter)
+    held: dict[int, _Held] = defaultdict(_Held)
     chosen: dict[tuple[int, ...], int | None] = {}
     for stack in stacks.stacks:
         if stack.frames not in chosen:
             chosen[stack.frames] = choose([stacks.frames[at] for at in stack.frames])
         at = chosen[stack.frames]
         if at is not None:
-            _count(before, stack, at, stack.before)
-            _count(after, stack, at, stack.after)
-    rows = []
-    for number in before.keys() | after.keys():
-        frame = stacks.frames[number]
-        rows.append(
-            Row(
-                function=frame.function,
-                file=frame.source.name,
-                line=telling_line(before[number], after[number]) if frame.source.name else 0,
-                before_bytes=before[number].total(),
-                after_bytes=after[number].total(),
-                package=_package(frame),
-            )
-        )
-    return _by_change(rows)
+            frame = held[stack.frames[at]]
+            if stack.before:
+                frame.before[stack.lines[at]] += stack.before
+            if stack.after:
+                frame.after[stack.lines[at]] += stack.after
+    for number, sizes in held.items():
+        yield stacks.frames[number], sizes
 
 
-def _count(side: dict[int, Counter[int]], stack: WeighedStack, at: int, size: int) -> None:
-    if size:
-        side[stack.frames[at]][stack.lines[at]] += size
+def _functions(stacks: NamedStacks) -> tuple[Row, ...]:
+    return _by_change(
+        [
+            _row(frame, telling_line(sizes.before, sizes.after), sizes.before.total(), sizes.after.total())
+            for frame, sizes in _held(stacks, _answering)
+        ]
+    )
+
+
+def _own_lines(stacks: NamedStacks) -> tuple[Row, ...]:
+    return _by_change(
+        [
+            _row(frame, line.line, line.before, line.after)
+            for frame, sizes in _held(stacks, _own)
+            for line in matched(sizes.before, sizes.after)
+        ]
+    )
+
+
+def _row(frame: NamedFrame, line: int, before: int, after: int) -> Row:
+    # A frame without a file stands for itself: memory that no Python code asked for.
+    package = frame.source.package if frame.source.name else frame.function
+    return Row(
+        function=frame.function,
+        file=frame.source.name,
+        line=line,
+        before_bytes=before,
+        after_bytes=after,
+        package=package,
+    )
 
 
 def _answering(stack: Sequence[NamedFrame]) -> int | None:
@@ -103,11 +131,6 @@ def _own(stack: Sequence[NamedFrame]) -> int | None:
         if stack[at].source.rank > best_rank:
             best, best_rank = at, stack[at].source.rank
     return best
-
-
-def _package(frame: NamedFrame) -> str | None:
-    """A frame without a file stands for itself: memory that no Python code asked for."""
-    return frame.source.package if frame.source.name else frame.function
 
 
 def _packages(rows: Sequence[Row]) -> tuple[PackageRow, ...]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiling.judging.stacks.lines import telling_line
+from profiling.judging.stacks.lines import MatchedLine, matched, telling_line
 
 SIZES = st.dictionaries(st.integers(1, 500), st.integers(1, 10**9), max_size=12)
 
@@ -27,18 +27,37 @@ def test_the_line_that_grew_though_lines_moved(before: dict[int, int], after: di
     assert telling_line(before, after) == line
 
 
-@given(before=SIZES, shift=st.integers(0, 100), at=st.integers(0, 12), grown=st.integers(1, 10**6))
-def test_lines_that_only_moved_are_not_blamed(before: dict[int, int], shift: int, at: int, grown: int) -> None:
-    """All lines move down; a new one among them is the one that grew, unless it takes an equal one's place."""
-    lines = sorted(before)
-    new = ([0, *lines, 501][min(at, len(lines))]) * 2 + 1  # between two of them, once these are doubled
-    after = {2 * line + 2 * shift: size for line, size in before.items()} | {new + 2 * shift: grown}
-    told = telling_line(before, after)
-    assert told in after
-    if grown not in before.values():
-        assert after[told] >= min([grown, *before.values()])
-    if not before:
-        assert told == new + 2 * shift
+@pytest.mark.parametrize(
+    ("before", "after", "lines"),
+    [
+        ({7: 40, 12: 2}, {7: 60, 8: 41, 13: 2}, [(7, 40, 60), (8, 0, 41), (13, 2, 2)]),
+        ({4: 100, 8: 7}, {6: 100, 8: 40, 10: 7}, [(6, 100, 100), (8, 0, 40), (10, 7, 7)]),
+        ({4: 100, 8: 7}, {3: 7}, [(3, 7, 7), (4, 100, 0)]),
+        ({4: 100}, {4: 100}, [(4, 100, 100)]),
+        ({}, {4: 1}, [(4, 0, 1)]),
+        ({4: 1}, {}, [(4, 1, 0)]),
+    ],
+)
+def test_lines_are_laid_over_one_another(
+    before: dict[int, int], after: dict[int, int], lines: list[tuple[int, int, int]]
+) -> None:
+    assert sorted((m.line, m.before, m.after) for m in matched(before, after)) == lines
+
+
+@given(before=SIZES, after=SIZES)
+def test_no_line_of_either_side_is_lost(before: dict[int, int], after: dict[int, int]) -> None:
+    found = matched(before, after)
+    assert sum(line.before for line in found) == sum(before.values())
+    assert sum(line.after for line in found) == sum(after.values())
+    assert sorted(line.line for line in found if line.after) == sorted(after)
+
+
+@given(before=SIZES, shift=st.integers(0, 100))
+def test_lines_that_only_moved_are_no_news(before: dict[int, int], shift: int) -> None:
+    moved = {line + shift: size for line, size in before.items()}
+    assert sorted(matched(before, moved), key=lambda line: line.line) == [
+        MatchedLine(line, size, size) for line, size in sorted(moved.items())
+    ]
 
 
 @given(before=SIZES, after=SIZES)
