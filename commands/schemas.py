@@ -43,6 +43,7 @@ DOCUMENTS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "error": (Failed,),
     "init": (Written,),
     "imports": (ImportCosts,),
+    "observe": (Comparison,),
     "profile": (Profiled,),
     "report": (Comparison, Verification, ImportCosts, Differed, SeriesFiles),
     "verify": (Verification,),
