@@ -26,7 +26,7 @@ def source(path: Path) -> Source:
         name=run.variant if run else path.resolve().name,
         captures=tuple(str(file.resolve()) for file in captures),
         directory=run.target.service.directory if run else None,
-        oom_killed=run is not None and run.oom_kills > 0,
+        oom_killed=bool(run and run.oom_kills),
     )
 
 

@@ -88,7 +88,7 @@ def explain(recorded: RecordedPass, *, source_lines: bool) -> Profile:
     reasons = []
     chosen: Chosen | None = None
     held: tuple[HeldMemory, ...] = ()
-    with ThreadPoolExecutor(max_workers=1) as pool:
+    with ThreadPoolExecutor(max_workers=2) as pool:
         try:
             chosen = _choose(found, killed=bool(result.oom_kills))
         except DataError as error:
@@ -102,16 +102,16 @@ def explain(recorded: RecordedPass, *, source_lines: bool) -> Profile:
             most=1 if chosen and chosen.at == "kill" else _GRAPHS_AT_MOST,
             source_lines=source_lines,
         )
-        processes, why_not = _together(recorded, found, chosen)
-        reasons += why_not
+        together = pool.submit(_together, recorded, found, chosen)
         if chosen is not None:
             held = _worth_showing(reading.held_in(chosen, directory=Path(result.target.service.directory)))
         drawn = drawing.result()
+        processes, why_not = together.result()
     base, limits = directory.parent, result.target.service.limits or result.limits
     return Profile(
         variant=result.variant,
         status="recorded",
-        reason="; ".join((*reasons, *drawn.left_out)),
+        reason="; ".join((*reasons, *why_not, *drawn.left_out)),
         outcome=result.outcome,
         oom_kills=result.oom_kills or 0,
         limit_bytes=limits.memory_bytes if limits else None,
