@@ -25,6 +25,6 @@ class FlameGraph(Value, frozen=True, kw_only=True):
 
     nodes: tuple[FlameNode, ...]
     pruned: int = 0
-    """How many blocks were put together into those of the kind `smaller`."""
-    least_bytes: int = 0
-    """Smaller blocks than this are in them."""
+    """How many blocks were put together into those of the kind `smaller`, not counting what is below them."""
+    largest_pruned_bytes: int = 0
+    """None of them is larger."""

@@ -27,9 +27,8 @@ class Drawing:
     script: Markup
     script_hash: str
     """What the page's policy allows to run, and nothing else."""
-    blocks: int
     pruned: int
-    least_bytes: int
+    largest_pruned_bytes: int
 
 
 def drawing(graph: FlameGraph, *, sides: int) -> Drawing:
@@ -40,9 +39,8 @@ def drawing(graph: FlameGraph, *, sides: int) -> Drawing:
         data=Markup(_data(graph)),  # noqa: S704  (no character in it that means anything to HTML)
         script=Markup(script),  # noqa: S704  (a file of ours)
         script_hash=f"sha256-{digest}",
-        blocks=len(graph.nodes),
         pruned=graph.pruned,
-        least_bytes=graph.least_bytes,
+        largest_pruned_bytes=graph.largest_pruned_bytes,
     )
 
 

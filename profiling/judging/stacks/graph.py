@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from profiling.flame import FlameGraph, FlameNode
 from profiling.judging.stacks.lines import telling_line
@@ -16,89 +18,80 @@ LEAST_SHARE = 0.0005
 """Blocks below this share of the larger side are put together with their neighbours."""
 
 
-class _Tree:
-    """Blocks by position; 0 is the whole."""
+@dataclass(slots=True)
+class _Group:
+    """The stacks that came the same way."""
 
-    def __init__(self, stacks: NamedStacks) -> None:
-        self._stacks = stacks
-        self._places: dict[tuple[int, int], int] = {}
-        self.frames: list[int] = [-1]
-        self.before = [0]
-        self.after = [0]
-        self.below: dict[int, list[int]] = defaultdict(list)
-        for stack in stacks.stacks:
-            at = 0
-            self._add(0, stack)
-            for frame in stack.frames:
-                key = (at, frame)
-                at = self._places.get(key, -1)
-                if at < 0:
-                    at = self._new(*key)
-                self._add(at, stack)
+    before: int = 0
+    after: int = 0
+    stacks: list[WeighedStack] = field(default_factory=list)
 
-    def _new(self, above: int, frame: int) -> int:
-        at = self._places[above, frame] = len(self.frames)
-        self.frames.append(frame)
-        self.before.append(0)
-        self.after.append(0)
-        self.below[above].append(at)
-        return at
+    def add(self, stack: WeighedStack) -> None:
+        self.before += stack.before
+        self.after += stack.after
+        self.stacks.append(stack)
 
-    def _add(self, at: int, stack: WeighedStack) -> None:
-        self.before[at] += stack.before
-        self.after[at] += stack.after
+    @property
+    def size(self) -> int:
+        return max(self.before, self.after)
 
-    def size(self, at: int) -> int:
-        return max(self.before[at], self.after[at])
-
-    def lines(self, least: int) -> dict[int, int]:
-        """The line that tells most of each block of at least this size."""
-        before: dict[int, Counter[int]] = defaultdict(Counter)
-        after: dict[int, Counter[int]] = defaultdict(Counter)
-        for stack in self._stacks.stacks:
-            at = 0
-            for frame, line in zip(stack.frames, stack.lines, strict=True):
-                at = self._places[at, frame]
-                if self.size(at) < least:
-                    break  # what is below is smaller yet
-                if stack.before:
-                    before[at][line] += stack.before
-                if stack.after:
-                    after[at][line] += stack.after
-        return {at: telling_line(before[at], after[at]) for at in before.keys() | after.keys()}
+    def line(self, depth: int) -> int:
+        """The line that tells most of the frames at this depth."""
+        before: Counter[int] = Counter()
+        after: Counter[int] = Counter()
+        for stack in self.stacks:
+            if stack.before:
+                before[stack.lines[depth]] += stack.before
+            if stack.after:
+                after[stack.lines[depth]] += stack.after
+        return telling_line(before, after)
 
 
 def flame_graph(stacks: NamedStacks) -> FlameGraph:
-    """The tree of all calls, siblings largest first, crumbs put together."""
-    tree = _Tree(stacks)
-    least = _least(tree)
-    lines = tree.lines(least)
-    nodes = [FlameNode("all", "", 0, -1, tree.before[0], tree.after[0], "all")]
-    pruned = 0
-    pending = [(0, 0)]
+    """The tree of all calls, siblings largest first, crumbs put together.
+
+    From the whole downwards, the largest block first, and below a block that is not drawn by itself nothing is looked at:
+    so time and memory are bounded by what is drawn.
+    """
+    whole = _Group()
+    for stack in stacks.stacks:
+        whole.add(stack)
+    least = max(1, round(LEAST_SHARE * whole.size))
+    nodes = [FlameNode("all", "", 0, -1, whole.before, whole.after, "all")]
+    pruned = largest = 0
+    pending = [(-whole.size, 0, 0, whole)]
     while pending:
-        at, place = pending.pop()
-        children = sorted(tree.below.get(at, ()), key=tree.size, reverse=True)
-        large = [child for child in children if tree.size(child) >= least]
-        small = children[len(large) :]
-        for child in large:
-            pending.append((child, len(nodes)))
-            frame = stacks.frames[tree.frames[child]]
-            sizes = (tree.before[child], tree.after[child])
-            nodes.append(FlameNode(frame.function, frame.source.name, lines.get(child, 0), place, *sizes, _kind(frame)))
+        _, place, depth, group = heapq.heappop(pending)
+        below = _below(group, depth)
+        large = [child for child in below if child[1].size >= least][: max(0, MOST_NODES - len(nodes))]
+        small = below[len(large) :]
+        for number, child in large:
+            heapq.heappush(pending, (-child.size, len(nodes), depth + 1, child))
+            frame = stacks.frames[number]
+            sizes = (child.before, child.after)
+            nodes.append(FlameNode(frame.function, frame.source.name, child.line(depth), place, *sizes, _kind(frame)))
         if small:
-            before, after = (sum(side[child] for child in small) for side in (tree.before, tree.after))
-            nodes.append(FlameNode(f"({len(small):,} smaller)", "", 0, place, before, after, "smaller"))
-            pruned += _count(tree, small)
-    return FlameGraph(nodes=tuple(nodes), pruned=pruned, least_bytes=least)
+            nodes.append(_together((child for _, child in small), len(small), place))
+            pruned += len(small)
+            largest = max(largest, small[0][1].size)
+    return FlameGraph(nodes=tuple(nodes), pruned=pruned, largest_pruned_bytes=largest)
 
 
-def _least(tree: _Tree) -> int:
-    """The size from which a block is drawn by itself, at least one byte."""
-    least = LEAST_SHARE * tree.size(0)
-    if len(tree.frames) > MOST_NODES:
-        least = max(least, sorted(map(tree.size, range(len(tree.frames))), reverse=True)[MOST_NODES])
-    return max(1, round(least))
+def _below(group: _Group, depth: int) -> list[tuple[int, _Group]]:
+    """What was called from there, by frame, largest first."""
+    below: dict[int, _Group] = defaultdict(_Group)
+    for stack in group.stacks:
+        if len(stack.frames) > depth:
+            below[stack.frames[depth]].add(stack)
+    return sorted(below.items(), key=lambda item: item[1].size, reverse=True)
+
+
+def _together(groups: Iterable[_Group], count: int, parent: int) -> FlameNode:
+    whole = _Group()
+    for group in groups:
+        whole.before += group.before
+        whole.after += group.after
+    return FlameNode(f"({count:,} smaller)", "", 0, parent, whole.before, whole.after, "smaller")
 
 
 def _kind(frame: NamedFrame) -> str:
@@ -107,12 +100,3 @@ def _kind(frame: NamedFrame) -> str:
     if frame.source.rank > PACKAGE:
         return "own"
     return "package" if frame.source.rank > STANDARD else "python"
-
-
-def _count(tree: _Tree, roots: Sequence[int]) -> int:
-    """These blocks and all below them."""
-    pending, count = list(roots), 0
-    while pending:
-        count += 1
-        pending += tree.below.get(pending.pop(), ())
-    return count

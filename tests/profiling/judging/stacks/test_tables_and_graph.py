@@ -88,8 +88,16 @@ def test_what_is_put_together_is_not_lost(before: list, after: list, most: int) 
         whole.nodes[0].before_bytes,
         whole.nodes[0].after_bytes,
     )
-    drawn = [node for node in pruned.nodes if node.kind != "smaller"]
-    assert len(drawn) + pruned.pruned == len(whole.nodes) + whole.pruned - sum(n.kind == "smaller" for n in whole.nodes)
+    assert sum(node.kind != "smaller" for node in pruned.nodes) <= most
+
+
+def test_crumbs_are_told_by_their_count_and_sum() -> None:
+    crumbs = [([ENTRY, (f"crumb{number}", "/srv/crumbs.py", 1)], 4) for number in range(30)]
+    graph = flame_graph(compared(stacks(*crumbs, ([ENTRY, OWN], 10**6)), stacks(([ENTRY, OWN], 10**6))))
+    assert (graph.pruned, graph.largest_pruned_bytes) == (30, 4)
+    (together,) = [node for node in graph.nodes if node.kind == "smaller"]
+    assert (together.name, together.before_bytes, together.after_bytes) == ("(30 smaller)", 120, 0)
+    assert graph.nodes[together.parent].name == "<module>"
 
 
 def check_tree(graph: FlameGraph) -> None:
