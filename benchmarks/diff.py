@@ -1,5 +1,5 @@
 """What `diff` of two captures of 100 MB and more costs, against memray's own flame graphs of them, in one run:
-`python -m benchmarks.diff`, about six minutes, prints a Markdown table.
+`python -m benchmarks.diff`, six minutes and more, prints a Markdown table.
 
 The captures are made here, by a program that allocates over and over from many stacks, and holds more the second time.
 """
