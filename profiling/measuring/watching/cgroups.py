@@ -25,6 +25,10 @@ class CgroupSubject:
         self.exit_status: int | None = None
         try:
             self._last = read_counters(version, directory)
+        except FileNotFoundError:
+            raise CannotRunError(
+                f"{directory} counts neither memory nor kills, as v2's root cgroup", "name a cgroup below it"
+            ) from None
         except OSError as error:
             raise CannotRunError(
                 f"{directory} cannot be read ({(error.strerror or str(error)).lower()})", "run it as root (sudo)"
