@@ -26,18 +26,18 @@ _SMALL = 0.004
 _LINES = 8
 _LEAST_LINE = 0.002
 
-INTERPRETER, MEMRAY = "interpreter", "memray itself"
+INTERPRETER, MEMRAY, OTHER_IMPORTS = "interpreter", "memray itself", "other imports"
 RETAINED, STACKS = "allocator-retained", "thread stacks"
 FILES, SHARED, LOCKED = "file mappings, written to", "shared memory", "locked file pages"
 TABLES, KERNEL_STACKS, SOCKETS, KERNEL = "page tables", "kernel stacks", "sockets", "other kernel memory"
 UNEXPLAINED = "unexplained"
 MAPPED_CACHE, CACHE, FREE = "page cache, mapped files", "page cache, other", "free"
 NOTES = {
-    INTERPRETER: "what the process had before memray recorded anything: Python itself",
+    INTERPRETER: "what the first process had before memray recorded anything, less memray itself",
     MEMRAY: "measured in an empty program; the limit was raised by as much",
     RETAINED: "in places that malloc once handed out and that were given back to it since",
     STACKS: "the main thread's, and what lies above a guard page",
-    FILES: "pages of libraries and other files that the process has changed: its own copies",
+    FILES: "pages of libraries and other files that a process has changed, so that it has copies of its own",
     SHARED: "tmpfs files such as those in /dev/shm, memfds and shared anonymous memory",
     LOCKED: "mlock: the kernel may not take them",
     CACHE: "the kernel takes it back when somebody needs it",
@@ -227,9 +227,9 @@ def _place(
 ) -> None:
     found = sites.purpose(stack, late=late)
     if found.kind == sites.IMPORTS:
-        name = f"import {found.name}"
+        name = f"import {found.name}" if found.name else OTHER_IMPORTS
     elif found.kind == sites.MODEL:
-        name = f"model, loaded by {found.name} {'since ready' if late else 'at start'}"
+        name = f"model ({found.name}), loaded {'since ready' if late else 'at start'}"
     else:
         name = _SPOKEN[found.kind]
     part = _add(parts, name, _GROUPS[found.kind], size)
@@ -280,7 +280,7 @@ def _gathered(parts: _Parts, unreclaimable: int) -> _Parts:
     gathered: _Parts = {}
     for name, part in parts.items():
         small = part.group == "imports" and part.bytes < _SMALL * unreclaimable
-        into = gathered.setdefault(f"import {sites.OTHERS}" if small else name, _Part(part.group))
+        into = gathered.setdefault(OTHER_IMPORTS if small else name, _Part(part.group))
         into.bytes += part.bytes
         into.unseen += part.unseen
         for frame, size in part.lines.items():

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 Stack = Sequence[tuple[str, str, int]]  # function, file, line; innermost first, as memray gives it
 
 IMPORTS, MODEL, START, REQUESTS, NATIVE = "imports", "model", "start", "requests", "native"
-OTHERS = "others"
 
 _IMPORTLIB = "<frozen importlib"
 _BODY = "<module>"
@@ -32,7 +31,7 @@ _BUILDING = frozenset({"__init__", "build", "reset_parameters", "_init_weights"}
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """`kind`: one of the five; `name`: the package imported, or the library that loaded the model."""
+    """`kind`: one of the five; `name`: the package imported, where that can be told, or the library that loaded the model."""
 
     kind: str
     name: str = ""
@@ -61,7 +60,7 @@ def purpose(stack: Stack, *, late: bool) -> Purpose:
         if body is None:
             # It was finding, reading, compiling or linking a module, whose name the stack does not tell: its importer's.
             importer = next((package(file) for function, file, _ in stack[importing:] if function == _BODY), "")
-            return Purpose(IMPORTS, importer or OTHERS)
+            return Purpose(IMPORTS, importer)
         if name := package(body):
             return Purpose(IMPORTS, name)
     if name := _model_library(stack):
