@@ -88,7 +88,7 @@ def room(ledger: Ledger) -> Sequence[LedgerEntry]:
 
 def size(number: int) -> str:
     """A size with its sign, since what is unexplained may lie below zero."""
-    return f"−{format_bytes(-number)}" if number < 0 else format_bytes(number)  # noqa: RUF001
+    return f"−{format_bytes(-number)}" if number < 0 else format_bytes(number)
 
 
 def alt(ledger: Ledger) -> str:

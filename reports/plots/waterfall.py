@@ -77,9 +77,7 @@ def _limits(panel: Panel, ledger: Ledger, form: _Form, scale: float) -> None:
     panel.write(edge, top + 3, text, colour=theme.unreclaimable, ha="right", bold=True)
 
 
-def _bar(
-    panel: Panel, row: Row, below: Row | None, form: _Form, at: tuple[float, float], scale: float
-) -> None:
+def _bar(panel: Panel, row: Row, below: Row | None, form: _Form, at: tuple[float, float], scale: float) -> None:
     """One row, its upper left corner `at`; a thin line leads from its end down to where the next begins."""
     theme, (left, top) = panel.theme, at
     beside = form.names > 0
@@ -107,7 +105,16 @@ def _bar(
     if beside:
         room = int(form.names / panel.width_of("x", form.font)) + 4
         middle = base + form.bar / 2
-        panel.write(left - 12, middle, shorten(row.name, room), colour=colour, size=form.font, ha="right", va="center", bold=strong)
+        panel.write(
+            left - 12,
+            middle,
+            shorten(row.name, room),
+            colour=colour,
+            size=form.font,
+            ha="right",
+            va="center",
+            bold=strong,
+        )
         panel.write(panel.width, middle, amount, colour=colour, size=form.font, ha="right", va="center", bold=strong)
         return
     room = int((panel.width - panel.width_of(amount) - 14) / panel.width_of("x", form.font)) + 3

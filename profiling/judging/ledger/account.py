@@ -163,7 +163,7 @@ def _process(
     if process.problem:
         unseen[f"{who} may not be looked at"] += 0
     for mapping in process.mappings:
-        size = mapping.anonymous_share_bytes
+        size = mapping.anonymous_share_bytes()
         if not size:
             continue
         if mapping.inode:
@@ -190,10 +190,10 @@ def _heap(
     """Every resident byte of a recorded process once: alive from malloc, mapped by the program, a thread's stack, given back,
     there before the recording, or between two recorded allocations."""
     order = np.argsort(alive.starts, kind="stable")
-    starts, ends, mapped = alive.starts[order], alive.ends[order], alive.mapped[order]
+    starts, ends, mapped, soon = alive.starts[order], alive.ends[order], alive.mapped[order], alive.soon[order]
     key = alive.site[order] * 2 + alive.late[order]
     taken = NOTHING
-    for of_kind in (~mapped, mapped):
+    for of_kind in (~mapped & ~soon, mapped, soon):
         ranges = clipped((starts[of_kind], ends[of_kind]))
         sizes = beyond(resident, ranges, taken)
         sums = np.bincount(key[of_kind], weights=sizes)
@@ -210,11 +210,10 @@ def _heap(
     taken = union(taken, context.before)
     gaps = (alive.gap_starts, alive.gap_ends)
     between = 0.0
-    for at, size in enumerate(beyond(resident, gaps, taken)):
-        after = alive.gap_after[at]
+    for size, after, upper in zip(beyond(resident, gaps, taken), alive.gap_after, alive.gap_before, strict=True):
         if size <= 0 or after < 0:
             continue
-        stack = sites.common(alive.stacks[after], alive.stacks[alive.gap_before[at]])
+        stack = sites.common(alive.stacks[after], alive.stacks[upper])
         if sites.purpose(stack, late=False).kind == sites.IMPORTS:
             _place(stack, False, float(size), context, parts, unseen=True)
             between += float(size)
@@ -321,7 +320,9 @@ def _mib(size: float) -> str:
 
 def _why(rest: int, unseen: Mapping[str, float], snapshot: Snapshot) -> str:
     """What is known of the unexplained part."""
-    known = [f"{_mib(size)} {name}" for name, size in sorted(unseen.items(), key=lambda item: -item[1]) if size >= 2**16]
+    known = [
+        f"{_mib(size)} {name}" for name, size in sorted(unseen.items(), key=lambda item: -item[1]) if size >= 2**16
+    ]
     known += [name for name, size in unseen.items() if not size and "may not" in name]
     changed = abs(snapshot.after.unreclaimable - snapshot.before.unreclaimable)
     beyond_known = rest - sum(unseen.values())
@@ -340,6 +341,4 @@ def _headroom(snapshot: Snapshot, unreclaimable: int, limit_bytes: int) -> tuple
     mapped = stat.get("total_mapped_file", stat.get("file_mapped", 0)) - _middle(snapshot, "shmem")
     mapped = min(cache, max(0, mapped))
     sizes = {MAPPED_CACHE: mapped, CACHE: cache - mapped, FREE: limit_bytes - unreclaimable - cache}
-    return tuple(
-        LedgerEntry(part=name, bytes=size, group="headroom", note=NOTES[name]) for name, size in sizes.items()
-    )
+    return tuple(LedgerEntry(part=name, bytes=size, group="headroom", note=NOTES[name]) for name, size in sizes.items())

@@ -67,9 +67,7 @@ def ledger_of(directory: Path) -> Ledger:
 def _parents(snapshot: snapshots.Snapshot) -> dict[int, int]:
     """The parent of each process, by the pids that they know themselves by."""
     inner = {process.pid: process.inner_pid for process in snapshot.processes}
-    return {
-        process.inner_pid: inner[process.parent] for process in snapshot.processes if process.parent in inner
-    }
+    return {process.inner_pid: inner[process.parent] for process in snapshot.processes if process.parent in inner}
 
 
 def _heaps(snapshot: snapshots.Snapshot) -> dict[int, tuple[int, int]]:

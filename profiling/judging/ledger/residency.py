@@ -40,7 +40,7 @@ class Residency:
 
     def within(self, ranges: Ranges) -> Sizes:
         """The resident bytes of each range."""
-        return np.interp(ranges[1], self._at, self._sum) - np.interp(ranges[0], self._at, self._sum)  # type: ignore[no-any-return]
+        return np.interp(ranges[1], self._at, self._sum) - np.interp(ranges[0], self._at, self._sum)
 
 
 def union(*parts: Ranges) -> Ranges:
@@ -82,4 +82,4 @@ def beyond(resident: Residency, ranges: Ranges, taken: Ranges) -> Sizes:
         over: Sizes = resident.within((np.minimum(addresses, taken[1][last]), taken[1][last]))
         return np.where(inside, sums[at] - over, 0.0)
 
-    return resident.within(ranges) - (below(ranges[1]) - below(ranges[0]))  # type: ignore[no-any-return]
+    return resident.within(ranges) - (below(ranges[1]) - below(ranges[0]))

@@ -17,8 +17,32 @@ _STANDARD = re.compile(r"/lib(?:64)?/(?:python|pypy)\d[\d.]*t?/|/python\d+\.zip/
 STANDARD_LIBRARY = "standard library"
 
 MODEL_LIBRARIES = frozenset(
-    "catboost ctranslate2 diffusers fasttext flax gensim jax joblib keras lightgbm llama_cpp numpy onnxruntime paddle "
-    "safetensors sentence_transformers sklearn spacy tensorflow thinc tokenizers torch transformers xgboost".split()
+    [
+        "catboost",
+        "ctranslate2",
+        "diffusers",
+        "fasttext",
+        "flax",
+        "gensim",
+        "jax",
+        "joblib",
+        "keras",
+        "lightgbm",
+        "llama_cpp",
+        "numpy",
+        "onnxruntime",
+        "paddle",
+        "safetensors",
+        "sentence_transformers",
+        "sklearn",
+        "spacy",
+        "tensorflow",
+        "thinc",
+        "tokenizers",
+        "torch",
+        "transformers",
+        "xgboost",
+    ]
 )
 _LOADS = re.compile(
     r"_?load(?:s|_\w+)?|_?read_array|from_(?:pretrained|file|buffer|bytes|disk)|fromfile|persistent_load|_rebuild_\w+"
@@ -72,9 +96,7 @@ def _model_library(stack: Stack) -> str:
     """The outermost library of the stack that loads or builds a model there; empty if none does."""
     for function, file, _ in reversed(stack):
         name = package(file)
-        if name in MODEL_LIBRARIES and (
-            _LOADS.fullmatch(function) or (function in _BUILDING and _BUILDS.search(file))
-        ):
+        if name in MODEL_LIBRARIES and (_LOADS.fullmatch(function) or (function in _BUILDING and _BUILDS.search(file))):
             return name
     return ""
 

@@ -50,12 +50,13 @@ class MappedRange(msgspec.Struct, frozen=True):
         shared = self.rss - self.private
         return (self.pss - self.private) / shared if shared > 0 else 1.0
 
-    @property
     def anonymous_share_bytes(self) -> float:
-        """Of its anonymous memory, what this process answers for; exact where none or all of it is shared."""
-        if self.rss == 0:
+        """Of its anonymous memory, what this process answers for; an estimate where the pages were not looked at."""
+        if not self.anonymous:
             return 0.0
-        return self.anonymous * min(1.0, self.pss / self.rss)
+        if self.pages is None:
+            return self.anonymous * min(1.0, self.pss / self.rss)
+        return float(self.weights().sum()) * PAGE
 
     def weights(self) -> NDArray[np.float64]:
         """For each page the part of it that this process answers for: 0 for one that is not there or is a file's.

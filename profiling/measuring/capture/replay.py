@@ -20,11 +20,13 @@ StackElement = tuple[str, str, int]  # function, file, line; innermost first: me
 Addresses = NDArray[np.int64]
 
 _MMAP, _MUNMAP, _FREE = int(AllocatorType.MMAP), int(AllocatorType.MUNMAP), int(AllocatorType.FREE)
+_NOT_MALLOC = frozenset({_FREE, _MMAP, _MUNMAP})
 _LOG_NOTHING = 60  # above logging.CRITICAL: a torn last record is expected, not an error to print
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MAPS_FROM = 128 * 1024
 _ALIGNED_AT_MOST = 256
 _HEAD_BYTES = 16
+_SOON_NOTES = 2
 _GAP_BYTES = 64
 """Less between two blocks is malloc's own."""
 MAX_RECORDS = 12_000_000
@@ -39,6 +41,8 @@ class Alive:
     ends: Addresses
     mapped: NDArray[np.bool_]
     """The program mapped it itself, where the rest comes from malloc."""
+    soon: NDArray[np.bool_]
+    """It was handed out within some 20 ms after the moment: memory that is there already was then that, or about to be."""
     late: NDArray[np.bool_]
     """It was allocated after the service was ready."""
     site: NDArray[np.int64]
@@ -71,6 +75,8 @@ class _State:
     last: AllocationRecord | None = None
     """What was recorded there."""
     gaps: list[tuple[int, int, AllocationRecord | None, AllocationRecord, bool]] = field(default_factory=list)
+    soon: list[tuple[AllocationRecord, bool]] = field(default_factory=list)
+    """From malloc, after the moment."""
 
     def copy(self) -> _State:
         return _State(dict(self.live), dict(self.maps), self.once[:], self.top, self.last, self.gaps[:])
@@ -108,9 +114,10 @@ def replay(
 ) -> dict[int, Alive]:
     """What processes had alive at a moment, for those of `pids` that have a capture.
 
-    Processes go by the pid that they know themselves by; `parents` gives each one's parent: a forked process starts with what
-    its parent had then; `heaps` where each one's `[heap]` lies. Times are in ms since the epoch; `ready_ms`: when the service was ready, None: never. Raises
-    DataError where there are captures and none can be read, or where one is too long or contradicts itself.
+    Processes go by the pid that they know themselves by. `parents` gives each one's parent: a forked process starts with what
+    its parent had then. `heaps`: where each one's `[heap]` lies. Times are in ms since the epoch; `ready_ms`: when the service
+    was ready, None: never. Raises DataError where there are captures and none can be read, or where one is too long or
+    contradicts itself.
     """
     readers = _readers(captures)
     first = next((pid for pid, (_, is_first) in readers.items() if is_first), None)
@@ -136,8 +143,10 @@ def replay(
         inherited = states[parent, pid] if parent is not None else _State()
         ordered = sorted(moments[pid])
         moments_ms = [at for at, _ in ordered]
-        heap = next((heaps[whose] for _, whose in ordered if whose in heaps), (0, 0))  # where the parent's was, it stays
-        found = _replay(readers[pid][0], inherited, heap, moments_ms, ready_ms)
+        heap = next(
+            (heaps[whose] for _, whose in ordered if whose in heaps), (0, 0)
+        )  # where the parent's was, it stays
+        found = _Player(readers[pid][0], inherited, heap, ready_ms).states(moments_ms)
         states.update({(pid, whose): state for (_, whose), state in zip(ordered, found, strict=True)})
 
     for pid in wanted:
@@ -157,7 +166,9 @@ def _readers(captures: Sequence[Path]) -> dict[int, tuple[FileReader, bool]]:
         try:
             reader = FileReader(os.fspath(path))
         except OSError as error:
-            problem = DataError(f"{path.name} cannot be read: {error}", "install the version of memray that recorded it")
+            problem = DataError(
+                f"{path.name} cannot be read: {error}", "install the version of memray that recorded it"
+            )
             continue
         # The children's files have their pid behind the name.
         readers[reader.metadata.pid] = (reader, not path.suffix[1:].isdecimal())
@@ -177,81 +188,87 @@ def _parent(pid: int, parents: Mapping[int, int], among: Collection[int], first:
     return first if pid != first else None
 
 
-def _replay(
-    reader: FileReader,
-    inherited: _State,
-    heap: tuple[int, int],
-    moments_ms: Sequence[float],
-    ready_ms: float | None,
-) -> list[_State]:
-    """What a process had alive at each of several moments, in their order.
+class _Player:
+    """Runs the records of one process over what it inherited.
 
     Records bear no time. But every 10 ms memray notes the time and how much is alive, and the sum over the records before it
     must be as much: they belong where the running sum first agrees with one note after the other, at most 10 ms too early.
     """
-    if reader.metadata.total_allocations > MAX_RECORDS:
-        count = f"{reader.metadata.total_allocations:,}"
-        raise DataError(f"the capture has {count} records, too many to be replayed", "make a shorter run")
-    notes = [(float(note.time), int(note.heap)) for note in reader.get_memory_snapshots()]
-    stops = [_nearest(notes, moment) for moment in moments_ms]
-    state = inherited.copy()
-    old_live, old_maps = state.live, state.maps
-    # What came from the parent is not in this process's own sum.
-    live: dict[int, tuple[AllocationRecord, bool]] = {}
-    maps: dict[int, _Map] = {}
-    once = state.once
-    found: list[_State] = []
 
-    def stop_where_due(at: int) -> None:
-        while len(found) < len(stops) and stops[len(found)] <= at:
-            found.append(_State({**old_live, **live}, {**old_maps, **maps}, once[:], top, last, gaps[:]))
+    def __init__(self, reader: FileReader, inherited: _State, heap: tuple[int, int], ready_ms: float | None) -> None:
+        self._reader = reader
+        self._notes = [(float(note.time), int(note.heap)) for note in reader.get_memory_snapshots()]
+        self._old = inherited.copy()  # what came from the parent is not in this process's own sum
+        self._own = _State(
+            once=self._old.once, top=max(self._old.top, heap[0]), last=self._old.last, gaps=self._old.gaps
+        )
+        self._heap_end = heap[1]
+        self._ready_ms = ready_ms
+        self._total = self._reached = 0
+        self._late = False
 
-    gaps, last = state.gaps, state.last
-    heap_start, heap_end = heap
-    top = max(state.top, heap_start)
-    total = at = 0
-    late = False
-    expected = notes[0][1] if notes else None
-    records = iter(reader.get_allocation_records())
-    while True:
-        while expected == total:
-            late = ready_ms is not None and notes[at][0] >= ready_ms
-            at += 1
-            stop_where_due(at)
-            expected = notes[at][1] if at < len(notes) else None
-        if len(found) == len(stops):
-            return found
-        record = next(records, None)
-        if record is None:
-            break
-        allocator, address = record.allocator, record.address
+    def states(self, moments_ms: Sequence[float]) -> list[_State]:
+        """What was alive at each of several moments, in their order. Raises DataError if that cannot be told."""
+        count = self._reader.metadata.total_allocations
+        if count > MAX_RECORDS:
+            raise DataError(f"the capture has {count:,} records, too many to be replayed", "make a shorter run")
+        stops = [_nearest(self._notes, moment) for moment in moments_ms]
+        end = min(len(self._notes), stops[-1] + _SOON_NOTES)
+        found: list[_State] = []
+        records = iter(self._reader.get_allocation_records())
+        while True:
+            if self._agrees():
+                found += [self._state() for stop in stops[len(found) :] if stop <= self._reached]
+            if len(found) == len(stops) and self._reached >= end:
+                return found
+            record = next(records, None)
+            if record is None:
+                break
+            self._take(record)
+            if len(found) == len(stops) and record.allocator not in _NOT_MALLOC:
+                found[-1].soon.append((record, self._late))
+        if self._reached < stops[-1] - 1:
+            raise DataError("the capture's records do not agree with its own clock", "make the run again")
+        # Killed in mid-record: the last note is one whose records never came.
+        return found + [self._state() for _ in stops[len(found) :]]
+
+    def _agrees(self) -> bool:
+        """Whether notes were reached by what was taken so far; True where there are none to wait for."""
+        before = self._reached
+        while self._reached < len(self._notes) and self._notes[self._reached][1] == self._total:
+            self._late = self._ready_ms is not None and self._notes[self._reached][0] >= self._ready_ms
+            self._reached += 1
+        return self._reached > before or not self._notes
+
+    def _take(self, record: AllocationRecord) -> None:
+        allocator, address, own = record.allocator, record.address, self._own
         if allocator == _FREE:
-            gone = live.pop(address, None)
+            gone = own.live.pop(address, None)
             if gone is None:
-                old_live.pop(address, None)
+                self._old.live.pop(address, None)
             else:
-                total -= gone[0].size
+                self._total -= gone[0].size
         elif allocator == _MUNMAP:
-            total -= _unmap(maps, address, record.size)
-            if old_maps:
-                _unmap(old_maps, address, record.size)
+            self._total -= _unmap(own.maps, address, record.size)
+            if self._old.maps:
+                _unmap(self._old.maps, address, record.size)
         elif allocator == _MMAP:
-            maps[address] = (address + record.size, record, late)
-            total += record.size
+            own.maps[address] = (address + record.size, record, self._late)
+            self._total += record.size
         else:
             size = record.size
-            live[address] = (record, late)
-            once.append(address)
-            once.append(size)
-            total += size
-            if top < address < heap_end:
-                if address - top > _GAP_BYTES:
-                    gaps.append((top, address - _HEAD_BYTES, last, record, late))
-                top, last = address + size, record
-    if at < len(notes) - 1:
-        raise DataError("the capture's records do not agree with its own clock", "make the run again")
-    stop_where_due(len(notes) + 1)
-    return found
+            own.live[address] = (record, self._late)
+            own.once.append(address)
+            own.once.append(size)
+            self._total += size
+            if own.top < address < self._heap_end:
+                if address - own.top > _GAP_BYTES:
+                    own.gaps.append((own.top, address - _HEAD_BYTES, own.last, record, self._late))
+                own.top, own.last = address + size, record
+
+    def _state(self) -> _State:
+        own, old = self._own, self._old
+        return _State({**old.live, **own.live}, {**old.maps, **own.maps}, own.once[:], own.top, own.last, own.gaps[:])
 
 
 def _nearest(notes: Sequence[tuple[float, int]], moment_ms: float) -> int:
@@ -268,6 +285,12 @@ def _values(state: _State) -> Alive:
     sizes = np.array([record.size for _, record, _ in blocks], np.int64)
     block_starts, block_ends = _chunks(starts, sizes)
     maps = [(start, end, record, late) for start, (end, record, late) in state.maps.items()]
+    soon = list({record.address: (record, late) for record, late in state.soon}.values())
+    soon_starts, soon_ends = _chunks(
+        np.array([record.address for record, _ in soon], np.int64),
+        np.array([record.size for record, _ in soon], np.int64),
+    )
+    counts = (len(blocks), len(maps), len(soon))
     sites: dict[tuple[int, int], int] = {}
     stacks: list[tuple[StackElement, ...]] = []
 
@@ -283,11 +306,12 @@ def _values(state: _State) -> Alive:
     once = np.frombuffer(state.once, np.uint64).astype(np.int64).reshape(-1, 2)
     once_starts, once_ends = _chunks(once[:, 0], once[:, 1])
     return Alive(
-        starts=np.concatenate((block_starts, np.array([start for start, _, _, _ in maps], np.int64))),
-        ends=np.concatenate((block_ends, np.array([end for _, end, _, _ in maps], np.int64))),
-        mapped=np.arange(len(blocks) + len(maps)) >= len(blocks),
-        late=np.array([late for *_, late in blocks] + [late for *_, late in maps], np.bool_),
-        site=np.array([site(record) for _, record, _ in blocks] + [site(record) for _, _, record, _ in maps], np.int64),
+        starts=np.concatenate((block_starts, np.array([start for start, _, _, _ in maps], np.int64), soon_starts)),
+        ends=np.concatenate((block_ends, np.array([end for _, end, _, _ in maps], np.int64), soon_ends)),
+        mapped=np.repeat((False, True, False), counts),
+        soon=np.repeat((False, False, True), counts),
+        late=np.array([late for entries in (blocks, maps, soon) for *_, late in entries], np.bool_),
+        site=np.array([site(record) for entries in (blocks, maps, soon) for *_, record, _ in entries], np.int64),
         stacks=tuple(stacks),
         once_starts=once_starts,
         once_ends=once_ends,

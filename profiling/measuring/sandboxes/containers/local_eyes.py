@@ -31,8 +31,8 @@ class LocalEyes:
     """See `sandboxes.witness` for what the process does."""
 
     def __init__(self, container: str, *, traced: bool) -> None:
-        """`container`: its id; `traced`: it runs under memray. Returns once the witness is looking out. Raises NoLimitError where no memory
-        controller is mounted."""
+        """`container`: its id; `traced`: it runs under memray. Returns once the witness is looking out. Raises NoLimitError
+        where no memory controller is mounted."""
         self._version, root = memory_mount()
         self._traced = traced
         self._witness = subprocess.Popen(
