@@ -25,6 +25,8 @@ _SMALL = 0.004
 """Imports below this share of the whole stand together."""
 _LINES = 8
 _LEAST_LINE = 0.002
+_BLAMED = 4000
+"""For so many of the largest stacks of each process the line that answers is looked for; the rest are crumbs."""
 
 INTERPRETER, MEMRAY, OTHER_IMPORTS = "interpreter", "memray itself", "other imports"
 RETAINED, STACKS = "allocator-retained", "thread stacks"
@@ -197,8 +199,10 @@ def _heap(
         ranges = clipped((starts[of_kind], ends[of_kind]))
         sizes = beyond(resident, ranges, taken)
         sums = np.bincount(key[of_kind], weights=sizes)
-        for at in np.flatnonzero(sums > 0):
-            _place(alive.stacks[at // 2], bool(at % 2), float(sums[at]), context, parts)
+        for rank, at in enumerate(np.argsort(-sums)):
+            if sums[at] <= 0:
+                break
+            _place(alive.stacks[at // 2], bool(at % 2), float(sums[at]), context, parts, blamed=rank < _BLAMED)
         taken = union(taken, ranges)
     _add(parts, STACKS, "stacks", float(beyond(resident, stacks, taken).sum()))
     taken = union(taken, stacks)
@@ -222,8 +226,16 @@ def _heap(
 
 
 def _place(
-    stack: sites.Stack, late: bool, size: float, context: Context, parts: _Parts, *, unseen: bool = False
+    stack: sites.Stack,
+    late: bool,
+    size: float,
+    context: Context,
+    parts: _Parts,
+    *,
+    blamed: bool = True,
+    unseen: bool = False,
 ) -> None:
+    """Add memory of one stack to the part that it was for."""
     found = sites.purpose(stack, late=late)
     if found.kind == sites.IMPORTS:
         name = f"import {found.name}" if found.name else OTHER_IMPORTS
@@ -232,8 +244,10 @@ def _place(
     else:
         name = _SPOKEN[found.kind]
     part = _add(parts, name, _GROUPS[found.kind], size)
-    part.unseen += size if unseen else 0.0
-    part.lines[context.blamed(stack)] += size
+    if unseen:
+        part.unseen += size
+    if blamed:
+        part.lines[context.blamed(stack)] += size
 
 
 def _ranges(pairs: Sequence[tuple[int, int]]) -> Ranges:
