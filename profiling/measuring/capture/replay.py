@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import os
 from array import array
 from collections.abc import Collection, Mapping, Sequence
@@ -212,7 +213,7 @@ class _Player:
         count = self._reader.metadata.total_allocations
         if count > MAX_RECORDS:
             raise DataError(f"the capture has {count:,} records, too many to be replayed", "make a shorter run")
-        stops = [_nearest(self._notes, moment) for moment in moments_ms]
+        stops = [_reached_by(self._notes, moment) for moment in moments_ms]
         end = min(len(self._notes), stops[-1] + _SOON_NOTES)
         found: list[_State] = []
         records = iter(self._reader.get_allocation_records())
@@ -271,11 +272,9 @@ class _Player:
         return _State({**old.live, **own.live}, {**old.maps, **own.maps}, own.once[:], own.top, own.last, own.gaps[:])
 
 
-def _nearest(notes: Sequence[tuple[float, int]], moment_ms: float) -> int:
-    """How many notes must have been reached at a moment: up to the one that lies nearest to it."""
-    if not notes:
-        return 0
-    return min(range(len(notes)), key=lambda at: abs(notes[at][0] - moment_ms)) + 1
+def _reached_by(notes: Sequence[tuple[float, int]], moment_ms: float) -> int:
+    """How many notes there were at a moment; what comes next in a capture may have come after it."""
+    return min(len(notes), max(1, bisect.bisect_right(notes, moment_ms, key=lambda note: note[0])))
 
 
 def _values(state: _State) -> Alive:
