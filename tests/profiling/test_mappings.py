@@ -41,7 +41,9 @@ def test_a_mapping_by_value() -> None:
     assert (library.name, library.inode, library.permissions) == ("/srv/a library (1).so", 4711, "---p")
 
 
-@pytest.mark.parametrize("cut", [SMAPS[:-30], SMAPS[: SMAPS.index(b"Anonymous")], SMAPS.replace(b"Rss:   ", b"Xss:   ", 1)])
+@pytest.mark.parametrize(
+    "cut", [SMAPS[:-30], SMAPS[: SMAPS.index(b"Anonymous")], SMAPS.replace(b"Rss:   ", b"Xss:   ", 1)]
+)
 def test_a_text_that_was_cut_off_is_refused(cut: bytes) -> None:
     with pytest.raises(ValueError, match="lacks a row"):
         parse_smaps(cut)

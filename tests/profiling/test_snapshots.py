@@ -89,7 +89,8 @@ def test_a_shaky_snapshot_is_taken_again() -> None:
 
 
 def test_a_process_page_by_page() -> None:
-    program = "import mmap,sys; m=mmap.mmap(-1, 40*2**20, flags=34); m[:8*2**20]=bytes(8*2**20); print(flush=True); sys.stdin.read()"
+    program = "import mmap,sys; m=mmap.mmap(-1, 40*2**20, flags=34); "
+    program += "m[:8*2**20]=bytes(8*2**20); print(flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -160,5 +161,3 @@ def _own_cgroup() -> tuple[int, str]:
     own = next(line.split(":", 2)[2] for line in lines if "memory" in line.split(":")[1] or line.startswith("0::"))
     directory = Path(f"{root}{own}")
     return version, str(directory if (directory / "memory.stat").exists() else root)
-
-

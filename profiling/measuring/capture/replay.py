@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from memray import AllocationRecord, AllocatorType, FileReader
@@ -58,33 +59,43 @@ class Alive:
     gap_before: NDArray[np.int64]
     """Stretches of the heap that nobody recorded, in no order, and between which two recorded allocations the heap grew over
     each: indices into `stacks`, -1 where nothing was recorded before."""
-    gap_late: NDArray[np.bool_]
+
+
+class _Mark(NamedTuple):
+    """What a record does not say of itself."""
+
+    late: bool
+    """It came after the service was ready."""
+    pid: int
+    """In whose capture it is: numbers of stacks are each capture's own."""
 
 
 @dataclass(slots=True)
 class _State:
     """What is alive while records are replayed."""
 
-    live: dict[int, tuple[AllocationRecord, bool]] = field(default_factory=dict)
-    """From malloc, by address, and whether it came late."""
+    live: dict[int, tuple[AllocationRecord, _Mark]] = field(default_factory=dict)
+    """From malloc, by address."""
     maps: dict[int, _Map] = field(default_factory=dict)
     """What the program mapped itself, by address."""
     once: array[int] = field(default_factory=lambda: array("Q"))
     """Address and size of each block that malloc ever handed out, one after the other."""
     top: int = 0
     """The highest address that was recorded in the heap, which grows upwards only."""
-    last: AllocationRecord | None = None
+    last: tuple[AllocationRecord, _Mark] | None = None
     """What was recorded there."""
-    gaps: list[tuple[int, int, AllocationRecord | None, AllocationRecord, bool]] = field(default_factory=list)
-    soon: list[tuple[AllocationRecord, bool]] = field(default_factory=list)
+    gaps: list[_Gap] = field(default_factory=list)
+    soon: list[tuple[AllocationRecord, _Mark]] = field(default_factory=list)
     """From malloc, after the moment."""
 
     def copy(self) -> _State:
         return _State(dict(self.live), dict(self.maps), self.once[:], self.top, self.last, self.gaps[:])
 
 
-_Map = tuple[int, AllocationRecord, bool]
-"""Its end, its record, whether it came late."""
+_Gap = tuple[int, int, "tuple[AllocationRecord, _Mark] | None", "tuple[AllocationRecord, _Mark]"]
+"""Its start, its end, what was recorded below it, and what was recorded above it."""
+_Map = tuple[int, AllocationRecord, "_Mark"]
+"""Its end, its record, its mark."""
 
 
 def _unmap(maps: dict[int, _Map], start: int, size: int) -> int:
@@ -95,13 +106,13 @@ def _unmap(maps: dict[int, _Map], start: int, size: int) -> int:
         del maps[start]
         return size
     gone = 0
-    for begin, (stop, record, late) in [item for item in maps.items() if item[0] < end and item[1][0] > start]:
+    for begin, (stop, record, mark) in [item for item in maps.items() if item[0] < end and item[1][0] > start]:
         del maps[begin]
         gone += min(stop, end) - max(begin, start)
         if begin < start:
-            maps[begin] = (start, record, late)
+            maps[begin] = (start, record, mark)
         if stop > end:
-            maps[end] = (stop, record, late)
+            maps[end] = (stop, record, mark)
     return gone
 
 
@@ -206,7 +217,7 @@ class _Player:
         self._heap_end = heap[1]
         self._ready_ms = ready_ms
         self._total = self._reached = 0
-        self._late = False
+        self._mark = _Mark(False, reader.metadata.pid)
 
     def states(self, moments_ms: Sequence[float]) -> list[_State]:
         """What was alive at each of several moments, in their order. Raises DataError if that cannot be told."""
@@ -227,7 +238,7 @@ class _Player:
                 break
             self._take(record)
             if len(found) == len(stops) and record.allocator not in _NOT_MALLOC:
-                found[-1].soon.append((record, self._late))
+                found[-1].soon.append((record, self._mark))
         if self._reached < stops[-1] - 1:
             raise DataError("the capture's records do not agree with its own clock", "make the run again")
         # Killed in mid-record: the last note is one whose records never came.
@@ -237,7 +248,8 @@ class _Player:
         """Whether notes were reached by what was taken so far; True where there are none to wait for."""
         before = self._reached
         while self._reached < len(self._notes) and self._notes[self._reached][1] == self._total:
-            self._late = self._ready_ms is not None and self._notes[self._reached][0] >= self._ready_ms
+            if not self._mark.late and self._ready_ms is not None and self._notes[self._reached][0] >= self._ready_ms:
+                self._mark = self._mark._replace(late=True)
             self._reached += 1
         return self._reached > before or not self._notes
 
@@ -254,18 +266,18 @@ class _Player:
             if self._old.maps:
                 _unmap(self._old.maps, address, record.size)
         elif allocator == _MMAP:
-            own.maps[address] = (address + record.size, record, self._late)
+            own.maps[address] = (address + record.size, record, self._mark)
             self._total += record.size
         else:
             size = record.size
-            own.live[address] = (record, self._late)
+            own.live[address] = (record, self._mark)
             own.once.append(address)
             own.once.append(size)
             self._total += size
             if own.top < address < self._heap_end:
                 if address - own.top > _GAP_BYTES:
-                    own.gaps.append((own.top, address - _HEAD_BYTES, own.last, record, self._late))
-                own.top, own.last = address + size, record
+                    own.gaps.append((own.top, address - _HEAD_BYTES, own.last, (record, self._mark)))
+                own.top, own.last = address + size, (record, self._mark)
 
     def _state(self) -> _State:
         own, old = self._own, self._old
@@ -279,29 +291,25 @@ def _reached_by(notes: Sequence[tuple[float, int]], moment_ms: float) -> int:
 
 def _values(state: _State) -> Alive:
     """As arrays, with malloc's own share of each block."""
-    blocks = [(address, record, late) for address, (record, late) in state.live.items()]
-    starts = np.array([address for address, _, _ in blocks], np.int64)
-    sizes = np.array([record.size for _, record, _ in blocks], np.int64)
-    block_starts, block_ends = _chunks(starts, sizes)
-    maps = [(start, end, record, late) for start, (end, record, late) in state.maps.items()]
-    soon = list({record.address: (record, late) for record, late in state.soon}.values())
-    soon_starts, soon_ends = _chunks(
-        np.array([record.address for record, _ in soon], np.int64),
-        np.array([record.size for record, _ in soon], np.int64),
-    )
+    blocks = list(state.live.values())
+    block_starts, block_ends = _extents(blocks)
+    maps = [(start, end, record, mark) for start, (end, record, mark) in state.maps.items()]
+    soon = list({record.address: (record, mark) for record, mark in state.soon}.values())
+    soon_starts, soon_ends = _extents(soon)
     counts = (len(blocks), len(maps), len(soon))
-    sites: dict[tuple[int, int], int] = {}
+    sites: dict[tuple[int, int, int], int] = {}
     stacks: list[tuple[StackElement, ...]] = []
 
-    def site(record: AllocationRecord) -> int:
-        where = (record.tid, record.stack_id)
+    def site(record: AllocationRecord, mark: _Mark) -> int:
+        where = (mark.pid, record.tid, record.stack_id)
         if where not in sites:
             sites[where] = len(stacks)
             stacks.append(tuple(record.stack_trace()))
         return sites[where]
 
-    gap_after = np.array([-1 if before is None else site(before) for _, _, before, _, _ in state.gaps], np.int64)
-    gap_before = np.array([site(after) for _, _, _, after, _ in state.gaps], np.int64)
+    everything = [*blocks, *((record, mark) for _, _, record, mark in maps), *soon]
+    gap_after = np.array([-1 if below is None else site(*below) for _, _, below, _ in state.gaps], np.int64)
+    gap_before = np.array([site(*above) for _, _, _, above in state.gaps], np.int64)
     once = np.frombuffer(state.once, np.uint64).astype(np.int64).reshape(-1, 2)
     once_starts, once_ends = _chunks(once[:, 0], once[:, 1])
     return Alive(
@@ -309,8 +317,8 @@ def _values(state: _State) -> Alive:
         ends=np.concatenate((block_ends, np.array([end for _, end, _, _ in maps], np.int64), soon_ends)),
         mapped=np.repeat((False, True, False), counts),
         soon=np.repeat((False, False, True), counts),
-        late=np.array([late for entries in (blocks, maps, soon) for *_, late in entries], np.bool_),
-        site=np.array([site(record) for entries in (blocks, maps, soon) for *_, record, _ in entries], np.int64),
+        late=np.array([mark.late for _, mark in everything], np.bool_),
+        site=np.array([site(record, mark) for record, mark in everything], np.int64),
         stacks=tuple(stacks),
         once_starts=once_starts,
         once_ends=once_ends,
@@ -318,7 +326,13 @@ def _values(state: _State) -> Alive:
         gap_ends=np.array([gap[1] for gap in state.gaps], np.int64),
         gap_after=gap_after,
         gap_before=gap_before,
-        gap_late=np.array([gap[4] for gap in state.gaps], np.bool_),
+    )
+
+
+def _extents(blocks: Sequence[tuple[AllocationRecord, _Mark]]) -> tuple[Addresses, Addresses]:
+    return _chunks(
+        np.array([record.address for record, _ in blocks], np.int64),
+        np.array([record.size for record, _ in blocks], np.int64),
     )
 
 

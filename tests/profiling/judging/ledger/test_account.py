@@ -26,7 +26,16 @@ TORCH = ("<module>", "/x/site-packages/torch/__init__.py", 1)
 LIMIT = 256 * MIB
 
 
-def mapping(start: int, pages: int, *, there: int | None = None, name: str = "", permissions: str = "rw-p", inode: int = 0, shared: int = 1) -> MappedRange:  # fmt: skip
+def mapping(
+    start: int,
+    pages: int,
+    *,
+    there: int | None = None,
+    name: str = "",
+    permissions: str = "rw-p",
+    inode: int = 0,
+    shared: int = 1,
+) -> MappedRange:
     """A mapping whose first `there` pages are in memory, shared by so many processes."""
     there = pages if there is None else there
     state = PRESENT | (EXCLUSIVE if shared == 1 else 0)
@@ -52,7 +61,15 @@ def process(*mappings: MappedRange, pid: int = 10, **more: object) -> MappedProc
     return MappedProcess(pid=pid, inner_pid=pid, mappings=mappings, **settings)  # type: ignore[arg-type]
 
 
-def snapshot(anon: int, *processes: MappedProcess, kernel: int = MIB, shmem: int = 0, version: int = 1, stat: dict[str, int] | None = None, sock: int = 0) -> Snapshot:  # fmt: skip
+def snapshot(
+    anon: int,
+    *processes: MappedProcess,
+    kernel: int = MIB,
+    shmem: int = 0,
+    version: int = 1,
+    stat: dict[str, int] | None = None,
+    sock: int = 0,
+) -> Snapshot:
     reclaimable = (stat or {}).get("slab_reclaimable", 0)
     reading = Reading(
         charged=anon + kernel + shmem + 20 * MIB,
@@ -93,7 +110,6 @@ def alive(
         gap_ends=NOTHING[0],
         gap_after=NOTHING[0],
         gap_before=NOTHING[0],
-        gap_late=np.zeros(0, np.bool_),
     )
 
 
@@ -102,7 +118,9 @@ def context(*, cost: int = 0, before: tuple[int, int] | None = None) -> Context:
 
     def blamed(stack: object) -> Frame:
         own = [frame for frame in stack if "site-packages" not in frame[1]]  # type: ignore[attr-defined]
-        return Frame(function=own[0][0], file=own[0][1], line=own[0][2]) if own else Frame(function="?", file="", line=0)
+        return (
+            Frame(function=own[0][0], file=own[0][1], line=own[0][2]) if own else Frame(function="?", file="", line=0)
+        )
 
     return Context(LIMIT, None, 0, cost, (table[:, 0], table[:, 1]), blamed)
 
@@ -145,7 +163,6 @@ def with_gap(block: Alive, *, stacks: tuple, gap: tuple[int, int, int, int]) -> 
     start, end, after, before = (np.array([value], np.int64) for value in gap)
     return dataclasses.replace(
         block, stacks=stacks, gap_starts=start, gap_ends=end, gap_after=after, gap_before=before,
-        gap_late=np.zeros(1, np.bool_),
     )  # fmt: skip
 
 
@@ -195,7 +212,13 @@ def test_who_may_not_be_looked_at_is_named() -> None:
 
 
 def test_shared_memory_and_the_kernels_rows_of_v2() -> None:
-    stat = {"pagetables": 3 * PAGE, "kernel_stack": 2 * PAGE, "sock": PAGE, "slab_reclaimable": 5 * PAGE, "file_mapped": MIB}
+    stat = {
+        "pagetables": 3 * PAGE,
+        "kernel_stack": 2 * PAGE,
+        "sock": PAGE,
+        "slab_reclaimable": 5 * PAGE,
+        "file_mapped": MIB,
+    }
     seen = snapshot(0, process(), kernel=20 * PAGE, shmem=7 * PAGE, version=2, stat=stat, sock=PAGE)
     found = sizes(make_ledger(seen, {}, context()))
     assert (found["page tables"], found["kernel stacks"], found["sockets"]) == (3 * PAGE, 2 * PAGE, PAGE)

@@ -36,7 +36,10 @@ def test_the_package_of_a_file(file: str, name: str) -> None:
         # What a package does while it is imported is its import's, whoever helps it.
         ([("compile", f"{STANDARD}/re/__init__.py", 225), TORCH, LOADER, OWN], Purpose("imports", "torch")),
         # The import itself at work: its importer's, if that is a library.
-        ([("get_code", "<frozen importlib._bootstrap_external>", 1), LOADER, TORCH, LOADER, OWN], Purpose("imports", "torch")),
+        (
+            [("get_code", "<frozen importlib._bootstrap_external>", 1), LOADER, TORCH, LOADER, OWN],
+            Purpose("imports", "torch"),
+        ),
         ([LOADER, OWN], Purpose("imports", "")),
         # The service's own module is imported too, by gunicorn say: what it does there is its own.
         ([("build", "/srv/app/app.py", 12), OWN, LOADER, ("load", f"{SITE}/gunicorn/app.py", 1)], Purpose("start")),
