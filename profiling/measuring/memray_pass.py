@@ -86,7 +86,7 @@ def explain(recorded: RecordedPass, *, source_lines: bool) -> Profile:
     held: tuple[HeldMemory, ...] = ()
     with ThreadPoolExecutor(max_workers=1) as pool:
         try:
-            chosen = _choose(found, killed=result.oom_kills > 0)
+            chosen = _choose(found, killed=bool(result.oom_kills))
         except DataError as error:
             reasons.append(error.message)
         # Drawn by processes of their own while this one reads.
@@ -101,14 +101,14 @@ def explain(recorded: RecordedPass, *, source_lines: bool) -> Profile:
         if chosen is not None:
             held = _worth_showing(reading.held_in(chosen, directory=Path(result.target.service.directory)))
         drawn = drawing.result()
-    base = directory.parent
+    base, limits = directory.parent, result.target.service.limits or result.limits
     return Profile(
         variant=result.variant,
         status="recorded",
         reason="; ".join((*reasons, *drawn.left_out)),
         outcome=result.outcome,
-        oom_kills=result.oom_kills,
-        limit_bytes=(result.target.service.limits or result.limits).memory_bytes,
+        oom_kills=result.oom_kills or 0,
+        limit_bytes=limits.memory_bytes if limits else None,
         capture_cost_bytes=result.capture_cost_bytes,
         captures=tuple(os.path.relpath(path, base) for path in found),
         flamegraphs=tuple(os.path.relpath(path, base) for path in drawn.files),

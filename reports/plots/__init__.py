@@ -5,7 +5,7 @@ matplotlib lives in this package and nowhere else. Figures are built object by o
 its global state.
 """
 
-from reports.plots.picture import RUNS_AT_MOST, curves_png, curves_svgs
+from reports.plots.picture import RUNS_AT_MOST, curves_png, curves_svgs, shows_load
 from reports.plots.waterfall import waterfall_svgs
 
-__all__ = ["RUNS_AT_MOST", "curves_png", "curves_svgs", "waterfall_svgs"]
+__all__ = ["RUNS_AT_MOST", "curves_png", "curves_svgs", "shows_load", "waterfall_svgs"]

@@ -105,7 +105,13 @@ def test_the_picture_is_small_and_names_every_row(found: Ledger, narrow: bool) -
 def test_the_page_has_picture_table_lines_and_sentence() -> None:
     html = render_html(report(ledger()))
     assert html.count("data:image/svg+xml") == 8, "curves and waterfall, each light and dark, wide and narrow"
-    for text in ("Where the memory was", "50.3 MiB of it unseen", "backend/model.py:31", "99.4 % of 410 MiB", "1.50 MiB below"):
+    for text in (
+        "Where the memory was",
+        "50.3 MiB of it unseen",
+        "backend/model.py:31",
+        "99.4 % of 410 MiB",
+        "1.50 MiB below",
+    ):
         assert text in html
     assert EVIL not in html
 
