@@ -145,7 +145,7 @@ class CgroupLooker:
             document,
             min(before.unreclaimable, after.unreclaimable),
             abs(after.unreclaimable - before.unreclaimable),
-            whole=len(found) == len(pids),
+            whole=0 < len(found) == len(pids),
         )
 
     def _read(self) -> tuple[bytes, MemoryReading]:

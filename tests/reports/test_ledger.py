@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -68,7 +69,7 @@ def test_each_row_begins_where_the_one_above_ends(found: list[int], limit: int) 
     )
     rows = words.rows(Ledger(entries=entries, limit_bytes=limit * MIB))
     assert rows[0].start == 0
-    assert all(below.start == row.end for row, below in zip(rows, rows[1:], strict=False))
+    assert all(below.start == row.end for row, below in itertools.pairwise(rows))
     assert rows[-1].end == sum(part.bytes for part in entries)
     assert [row.name for row in rows][-2:] == ["unexplained", "free"]
 

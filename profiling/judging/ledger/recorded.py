@@ -34,8 +34,11 @@ def ledger_of(directory: Path) -> Ledger:
     stored = store.load(directory)
     result = stored.result
     front = stored.parts[0] if stored.parts else stored
+    limits = front.result.limits
+    if limits is None or result.capture is None:
+        raise DataError("it is no memray pass", "name one of `profile` or `compare`")
     snapshot = snapshots.load(front.directory / SNAPSHOT_FILE)
-    first = directory / (result.capture or "")
+    first = directory / result.capture
     from profiling.measuring.capture import reading, replay  # memray itself: only where there is a pass
 
     alive: dict[int, replay.Alive] = {}
@@ -54,7 +57,7 @@ def ledger_of(directory: Path) -> Ledger:
     samples = front.samples
     code = reading.OwnCode(Path(result.target.service.directory), (Path(result.target.service.directory),))
     context = Context(
-        limit_bytes=(result.target.service.limits or result.limits).memory_bytes,
+        limit_bytes=limits.memory_bytes,
         peak_bytes=int(samples["unreclaimable"].max()) if len(samples) else None,
         start_ns=result.start_ns,
         cost_bytes=result.capture_cost_bytes or 0,
