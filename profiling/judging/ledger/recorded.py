@@ -34,7 +34,7 @@ def ledger_of(directory: Path) -> Ledger:
     stored = store.load(directory)
     result = stored.result
     front = stored.parts[0] if stored.parts else stored
-    limits = front.result.limits
+    limits = result.target.service.limits or front.result.limits
     if limits is None or result.capture is None:
         raise DataError("it is no memray pass", "name one of `profile` or `compare`")
     snapshot = snapshots.load(front.directory / SNAPSHOT_FILE)
