@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from profiling.judging.ledger import with_ledger
+from profiling.errors import DataError
+from profiling.judging.ledger import explain_with_ledger
 from profiling.judging.ledger.recorded import ledger_of
-from profiling.values import Profile
+from profiling.measuring import store
+from profiling.measuring.memray_pass import RecordedPass
 from tests.helpers import MIB, TARGETS, assert_of_schema, run_cli
 
 PLANTED_MIB = 48
@@ -106,11 +108,19 @@ def test_without_a_snapshot_or_a_capture_the_reason_stands_in_its_place(
     (passed / "capture.bin").write_bytes(b"this is no capture, though it is long enough for the head of one" * 4)
     assert "cannot be read" in ledger_of(passed).reason
     (passed / "snapshot.json").unlink()
-    profile = with_ledger(Profile(variant="v", status="recorded"), passed)
+    with pytest.raises(DataError, match="no snapshot"):
+        ledger_of(passed)
+
+
+def test_what_cannot_have_a_ledger_has_the_reason(planted: dict[str, Any], tmp_path: Path) -> None:
+    passed = tmp_path / "pass"
+    shutil.copytree(next(Path(planted["report"]).parent.glob("1-memray-*")), passed)
+    (passed / "snapshot.json").write_text('{"problem": "it may not be seen"}')
+    recorded = RecordedPass(store.load(passed).result, passed, passed / "capture.bin")
+    profile = explain_with_ledger(recorded, source_lines=False)
+    assert profile.held, "the rest is explained all the same"
     assert profile.ledger is not None
-    assert (profile.ledger.entries, "no snapshot" in profile.ledger.reason) == ((), True)
-    skipped = Profile(variant="v", status="skipped")
-    assert with_ledger(skipped, passed) is skipped
+    assert (profile.ledger.entries, "it may not be seen" in profile.ledger.reason) == ((), True)
 
 
 @pytest.mark.parametrize("preload", [False, True])

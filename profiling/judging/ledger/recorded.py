@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -12,21 +13,26 @@ from profiling.judging.ledger import snapshot as snapshots
 from profiling.judging.ledger.account import Context, make_ledger
 from profiling.judging.ledger.residency import NOTHING, Ranges
 from profiling.measuring import capture, store
+from profiling.measuring.memray_pass import RecordedPass, explain
 from profiling.measuring.snapshots import SNAPSHOT_FILE
 from profiling.values import Ledger, Profile, RunResult
 
 _HEAP = "[heap]"
 
 
-def with_ledger(profile: Profile, directory: Path) -> Profile:
-    """The profile of the pass in `directory` with its ledger; with the reason in its place where there can be none."""
-    if profile.status != "recorded":
-        return profile
+def explain_with_ledger(recorded: RecordedPass, *, source_lines: bool) -> Profile:
+    """What `memray_pass.explain` says of a pass, and its ledger, which is made while the flame graphs are drawn."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        ledger = pool.submit(_ledger_or_reason, recorded.directory)
+        profile = explain(recorded, source_lines=source_lines)
+        return msgspec.structs.replace(profile, ledger=ledger.result())
+
+
+def _ledger_or_reason(directory: Path) -> Ledger:
     try:
-        ledger = ledger_of(directory)
+        return ledger_of(directory)
     except DataError as error:
-        ledger = Ledger(reason=error.message)
-    return msgspec.structs.replace(profile, ledger=ledger)
+        return Ledger(reason=error.message)
 
 
 def ledger_of(directory: Path) -> Ledger:

@@ -217,6 +217,8 @@ class _Player:
         self._heap_end = heap[1]
         self._ready_ms = ready_ms
         self._total = self._reached = 0
+        self._expected: int | None = None
+        """What the next note says."""
         self._mark = _Mark(False, reader.metadata.pid)
 
     def states(self, moments_ms: Sequence[float]) -> list[_State]:
@@ -227,16 +229,21 @@ class _Player:
         stops = [_reached_by(self._notes, moment) for moment in moments_ms]
         end = min(len(self._notes), stops[-1] + _SOON_NOTES)
         found: list[_State] = []
+        awaited = stops[0]
         records = iter(self._reader.get_allocation_records())
+        self._agree()
         while True:
-            if self._agrees():
+            if self._reached >= awaited:
                 found += [self._state() for stop in stops[len(found) :] if stop <= self._reached]
-            if len(found) == len(stops) and self._reached >= end:
-                return found
+                awaited = stops[len(found)] if len(found) < len(stops) else end
+                if len(found) == len(stops) and self._reached >= end:
+                    return found
             record = next(records, None)
             if record is None:
                 break
             self._take(record)
+            if self._total == self._expected:
+                self._agree()
             if len(found) == len(stops) and record.allocator not in _NOT_MALLOC:
                 found[-1].soon.append((record, self._mark))
         if self._reached < stops[-1] - 1:
@@ -244,14 +251,13 @@ class _Player:
         # Killed in mid-record: the last note is one whose records never came.
         return found + [self._state() for _ in stops[len(found) :]]
 
-    def _agrees(self) -> bool:
-        """Whether notes were reached by what was taken so far; True where there are none to wait for."""
-        before = self._reached
+    def _agree(self) -> None:
+        """Go on to the last note in a row that agrees with what was taken so far."""
         while self._reached < len(self._notes) and self._notes[self._reached][1] == self._total:
             if not self._mark.late and self._ready_ms is not None and self._notes[self._reached][0] >= self._ready_ms:
                 self._mark = self._mark._replace(late=True)
             self._reached += 1
-        return self._reached > before or not self._notes
+        self._expected = self._notes[self._reached][1] if self._reached < len(self._notes) else None
 
     def _take(self, record: AllocationRecord) -> None:
         allocator, address, own = record.allocator, record.address, self._own
