@@ -46,6 +46,11 @@ NOTES = {
     MAPPED_CACHE: "code of libraries and files that a process has mapped; the kernel takes it back when somebody needs it",
     FREE: "not charged to the limit at that moment",
 }
+GROUPS = (
+    "interpreter", "imports", "model", "heap", "requests", "native", "allocator", "files", "shared", "stacks", "memray",
+    "kernel", "unexplained", "headroom",
+)  # fmt: skip
+"""The groups of entries in the order in which they stand."""
 _SPOKEN = {
     sites.START: "heap made at start",
     sites.REQUESTS: "heap made since ready",
@@ -112,7 +117,7 @@ def make_ledger(snapshot: Snapshot, alive: Mapping[int, Alive], context: Context
     _kernel(snapshot, parts, unreclaimable)
     explained = [_entry(name, part, unreclaimable, context) for name, part in _gathered(parts, unreclaimable).items()]
     explained = [entry for entry in explained if entry.bytes]
-    explained.sort(key=lambda entry: (list(GROUPS).index(entry.group), -entry.bytes))
+    explained.sort(key=lambda entry: (GROUPS.index(entry.group), -entry.bytes))
     rest = unreclaimable - sum(entry.bytes for entry in explained)
     return Ledger(
         entries=(
@@ -131,25 +136,6 @@ def make_ledger(snapshot: Snapshot, alive: Mapping[int, Alive], context: Context
     )
 
 
-GROUPS = {
-    "interpreter": "Interpreter",
-    "imports": "Imports",
-    "model": "Model",
-    "heap": "Heap made at start",
-    "requests": "Heap made since ready",
-    "native": "Native heap",
-    "allocator": "Allocator",
-    "files": "File mappings",
-    "shared": "Shared memory",
-    "stacks": "Thread stacks",
-    "memray": "memray",
-    "kernel": "Kernel",
-    "unexplained": "Unexplained",
-    "headroom": "Headroom",
-}
-"""The groups of entries in the order in which they stand."""
-
-
 def _add(parts: _Parts, name: str, group: str, size: float) -> _Part:
     part = parts.setdefault(name, _Part(group))
     part.bytes += size
@@ -162,8 +148,6 @@ def _process(
     """Add what one process holds; answers with what it had before anything was recorded. What nothing names goes to `unseen`."""
     heap: list[MappedRange] = []
     who = f"{process.command} ({process.pid})"
-    if process.problem:
-        unseen[f"{who} may not be looked at"] += 0
     for mapping in process.mappings:
         size = mapping.anonymous_share_bytes()
         if not size:
@@ -337,7 +321,11 @@ def _why(rest: int, unseen: Mapping[str, float], snapshot: Snapshot) -> str:
     known = [
         f"{_mib(size)} {name}" for name, size in sorted(unseen.items(), key=lambda item: -item[1]) if size >= 2**16
     ]
-    known += [name for name, size in unseen.items() if not size and "may not" in name]
+    known += [
+        f"{process.command} ({process.pid}) may not be looked at: {process.problem}"
+        for process in snapshot.processes
+        if process.problem
+    ]
     changed = abs(snapshot.after.unreclaimable - snapshot.before.unreclaimable)
     beyond_known = rest - sum(unseen.values())
     if abs(beyond_known) >= 2**16:
