@@ -1,6 +1,6 @@
 """How much of the memory the ledger explains: `python -m benchmarks.ledger [RUNS]` prints a Markdown table.
 
-Each service is profiled so many times (default 3) under its own limit; the run with the smallest explained share stands in the
+Each service is profiled so many times (default 1) under its own limit; the run with the smallest explained share stands in the
 table. Explained is what bears a name by the kernel's memory map or by a recorded stack; counted too much counts as unexplained.
 """
 
@@ -46,7 +46,7 @@ SERVICES = (
 
 
 def main() -> None:
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 1
     print("| service | ended | unreclaimable | below the peak | explained | by group |")
     print("| --- | --- | --- | --- | --- | --- |")
     for service in SERVICES:

@@ -78,7 +78,8 @@ def _limits(panel: Panel, ledger: Ledger, form: _Form, scale: float) -> None:
 
 
 def _bar(panel: Panel, row: Row, below: Row | None, form: _Form, at: tuple[float, float], scale: float) -> None:
-    """One row, its upper left corner `at`; a thin line leads from its end down to where the next begins."""
+    """One row, its upper left corner `at`; where there is no text between, a thin line leads from its end down to
+    where the next begins."""
     theme, (left, top) = panel.theme, at
     beside = form.names > 0
     base = top - (form.row + form.bar) / 2 if beside else top - form.row + 5
@@ -95,7 +96,7 @@ def _bar(panel: Panel, row: Row, below: Row | None, form: _Form, at: tuple[float
         zorder=3,
     )
     panel.axes.add_patch(bar)
-    if below is not None:
+    if beside and below is not None:
         down = left + scale * row.end
         gap = form.row - form.bar
         panel.stroke((down, base), (down, base - gap), color=theme.muted, linewidth=0.8, zorder=2)
