@@ -115,6 +115,11 @@ def test_without_a_snapshot_or_a_capture_the_reason_stands_in_its_place(
 def test_what_cannot_have_a_ledger_has_the_reason(planted: dict[str, Any], tmp_path: Path) -> None:
     passed = tmp_path / "pass"
     shutil.copytree(next(Path(planted["report"]).parent.glob("1-memray-*")), passed)
+    damaged = json.loads((passed / "snapshot.json").read_text())
+    next(m for m in damaged["processes"][0]["mappings"] if m.get("pages"))["pages"] = "AAAA"
+    (passed / "snapshot.json").write_text(json.dumps(damaged))
+    with pytest.raises(DataError, match="damaged"):
+        ledger_of(passed)
     (passed / "snapshot.json").write_text('{"problem": "it may not be seen"}')
     recorded = RecordedPass(store.load(passed).result, passed, passed / "capture.bin")
     profile = explain_with_ledger(recorded, source_lines=False)

@@ -139,6 +139,7 @@ class CgroupLooker:
             "before": before._asdict(),
             "after": after._asdict(),
             "stat": {name.decode(): size for name, size in parse_keyed(stat).items()},
+            "page_bytes": _PAGE,
             "processes": found,
         }
         return Taken(

@@ -11,7 +11,7 @@ import numpy as np
 
 from profiling.judging.ledger import sites
 from profiling.judging.ledger.residency import NOTHING, Ranges, Residency, beyond, clipped, union
-from profiling.judging.ledger.snapshot import PAGE, MappedProcess, MappedRange, Snapshot
+from profiling.judging.ledger.snapshot import MappedProcess, MappedRange, Snapshot
 from profiling.values import Frame, Ledger, LedgerEntry, LedgerLine
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def make_ledger(snapshot: Snapshot, alive: Mapping[int, Alive], context: Context
     before_recording = 0.0
     for process in snapshot.processes:
         recorded = alive.get(process.inner_pid)
-        before_recording += _process(process, recorded, context, parts, unseen)
+        before_recording += _process(process, recorded, snapshot.page_bytes, context, parts, unseen)
     own = min(context.cost_bytes, before_recording)
     _add(parts, INTERPRETER, "interpreter", before_recording - own)
     _add(parts, MEMRAY, "memray", own)
@@ -143,13 +143,18 @@ def _add(parts: _Parts, name: str, group: str, size: float) -> _Part:
 
 
 def _process(
-    process: MappedProcess, recorded: Alive | None, context: Context, parts: _Parts, unseen: dict[str, float]
+    process: MappedProcess,
+    recorded: Alive | None,
+    page: int,
+    context: Context,
+    parts: _Parts,
+    unseen: dict[str, float],
 ) -> float:
     """Add what one process holds; answers with what it had before anything was recorded. What nothing names goes to `unseen`."""
     heap: list[MappedRange] = []
     who = f"{process.command} ({process.pid})"
     for mapping in process.mappings:
-        size = mapping.anonymous_share_bytes()
+        size = mapping.anonymous_share_bytes(page)
         if not size:
             continue
         if mapping.inode:
@@ -160,8 +165,8 @@ def _process(
             unseen[f"reserved memory of {who}"] += size
         else:
             heap.append(mapping)
-    resident = Residency(((mapping.start, mapping.weights()) for mapping in heap), PAGE)
-    stacks = _ranges(process.stacks(STACK_BYTES))
+    resident = Residency(((mapping.start, mapping.weights(page)) for mapping in heap), page)
+    stacks = _ranges(process.stacks(page, STACK_BYTES))
     if recorded is None:
         of_stacks = float(beyond(resident, stacks, NOTHING).sum())
         _add(parts, STACKS, "stacks", of_stacks)

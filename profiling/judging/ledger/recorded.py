@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -70,7 +71,10 @@ def ledger_of(directory: Path) -> Ledger:
         before=_before(Path(f"{first}.maps")),
         blamed=code.blamed,
     )
-    return make_ledger(snapshot, alive, context, problem)
+    try:
+        return make_ledger(snapshot, alive, context, problem)
+    except (ValueError, zlib.error) as error:  # pages that are not what they should be
+        raise DataError(f"the snapshot of its memory is damaged: {error}", "make the run again") from error
 
 
 def _parents(snapshot: snapshots.Snapshot) -> dict[int, int]:

@@ -13,10 +13,6 @@ from numpy.typing import NDArray
 from profiling.errors import DataError
 from profiling.measuring.mappings import EXCLUSIVE, FILE_OR_SHARED, PRESENT
 
-PAGE = 4096
-_GUARD_BYTES = (PAGE, 2**16)
-"""One page, on machines with large ones as well."""
-
 
 class Reading(msgspec.Struct, frozen=True):
     """A look at the cgroup; see `cgroup.MemoryReading`."""
@@ -50,15 +46,15 @@ class MappedRange(msgspec.Struct, frozen=True):
         shared = self.rss - self.private
         return (self.pss - self.private) / shared if shared > 0 else 1.0
 
-    def anonymous_share_bytes(self) -> float:
+    def anonymous_share_bytes(self, page: int) -> float:
         """Of its anonymous memory, what this process answers for; an estimate where the pages were not looked at."""
         if not self.anonymous:
             return 0.0
         if self.pages is None:
             return self.anonymous * min(1.0, self.pss / self.rss)
-        return float(self.weights().sum()) * PAGE
+        return float(self.weights(page).sum()) * page
 
-    def weights(self) -> NDArray[np.float64]:
+    def weights(self, page: int) -> NDArray[np.float64]:
         """For each page the part of it that this process answers for: 0 for one that is not there or is a file's.
 
         Raises ValueError where the pages were not looked at, or do not fit the mapping.
@@ -66,7 +62,7 @@ class MappedRange(msgspec.Struct, frozen=True):
         if self.pages is None:
             raise ValueError("the pages were not looked at")
         states = np.frombuffer(zlib.decompress(base64.b64decode(self.pages)), np.uint8)
-        if len(states) != (self.end - self.start) // PAGE:
+        if len(states) != (self.end - self.start) // page:
             raise ValueError("the pages do not fit the mapping")
         anonymous = (states & PRESENT != 0) & (states & FILE_OR_SHARED == 0)
         return np.where(anonymous, np.where(states & EXCLUSIVE != 0, 1.0, self.share), 0.0)
@@ -86,13 +82,16 @@ class MappedProcess(msgspec.Struct, frozen=True):
     """Why its memory could not be looked at."""
     mappings: tuple[MappedRange, ...]
 
-    def stacks(self, size: int) -> tuple[tuple[int, int], ...]:
+    def stacks(self, page: int, size: int) -> tuple[tuple[int, int], ...]:
         """Where its threads' stacks are. glibc maps each with a page below it that nobody may touch; what lies above, up to the
         default `size` of a stack, is one. The first thread's bears a name."""
         found = []
         for below, mapping in zip(self.mappings, self.mappings[1:], strict=False):
-            guard = below.permissions.startswith("---") and below.end - below.start in _GUARD_BYTES
-            if guard and below.end == mapping.start and mapping.permissions.startswith("rw-p") and not mapping.name:
+            guard = below.permissions.startswith("---") and below.end - below.start == page
+            anonymous = mapping.permissions.startswith("rw-p") and (
+                not mapping.name or mapping.name.startswith("[anon")
+            )
+            if guard and below.end == mapping.start and anonymous:
                 found.append((mapping.start, min(mapping.end, mapping.start + size)))
         return tuple(found)
 
@@ -107,6 +106,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     before: Reading
     after: Reading
     stat: dict[str, int]
+    page_bytes: int
     processes: tuple[MappedProcess, ...]
 
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from profiling.errors import DataError
 from profiling.judging.ledger.account import Context, make_ledger
 from profiling.judging.ledger.residency import NOTHING
-from profiling.judging.ledger.snapshot import PAGE, MappedProcess, MappedRange, Reading, Snapshot, load
+from profiling.judging.ledger.snapshot import MappedProcess, MappedRange, Reading, Snapshot, load
 from profiling.measuring.capture.replay import Alive
 from profiling.measuring.mappings import EXCLUSIVE, PRESENT
 from profiling.values import Frame, Ledger
 
-MIB = 2**20
+MIB, PAGE = 2**20, 4096
 HEAP = 0x5000_0000_0000
 OWN = ("load", "/srv/app/app.py", 7)
 LOADER = ("exec_module", "<frozen importlib._bootstrap_external>", 940)
@@ -87,6 +87,7 @@ def snapshot(
         before=reading,
         after=reading,
         stat=stat or {"total_mapped_file": 15 * MIB},
+        page_bytes=PAGE,
         processes=processes,
     )
 
@@ -257,4 +258,4 @@ def test_no_snapshot_and_a_broken_one_say_why(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="could be taken"):
         load(path)
     path.write_bytes(msgspec.json.encode(snapshot(1, process(mapping(HEAP, 2)))))
-    assert load(path).processes[0].mappings[0].weights().tolist() == [1.0, 1.0]
+    assert load(path).processes[0].mappings[0].weights(PAGE).tolist() == [1.0, 1.0]
