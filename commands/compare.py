@@ -22,10 +22,11 @@ from profiling.experiments import record
 from profiling.experiments.compare import Compare
 from profiling.experiments.policy import Step, carry_out
 from profiling.experiments.record import Experiment
+from profiling.judging.ledger import explain_with_ledger
 from profiling.judging.report import AnalysedRun
 from profiling.measuring.events import ExperimentStarted, Observer, PhaseStarted
 from profiling.measuring.measure import RunPlan, measure
-from profiling.measuring.memray_pass import explain, record_pass
+from profiling.measuring.memray_pass import record_pass
 from profiling.measuring.sandboxes.base import Sandbox
 from profiling.values import Profile, Variant
 
@@ -174,7 +175,7 @@ class _Runner:
             return
         self._note(passes=(*self.experiment.passes, name))
         # Explained while the next pass runs: that one judges nothing either.
-        self._explaining.append(self._pool.submit(explain, recorded, source_lines="CI" not in os.environ))
+        self._explaining.append(self._pool.submit(explain_with_ledger, recorded, source_lines="CI" not in os.environ))
 
     def finish(self, started: float) -> None:
         """Wait for the explanations. `started`: when all began, by time.monotonic()."""

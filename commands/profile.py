@@ -18,9 +18,10 @@ from commands.sandbox import open_sandbox
 from profiling.errors import CannotRunError
 from profiling.experiments import record
 from profiling.experiments.record import Experiment
+from profiling.judging.ledger import explain_with_ledger
 from profiling.measuring.events import PhaseStarted
 from profiling.measuring.measure import RunPlan
-from profiling.measuring.memray_pass import explain, record_pass
+from profiling.measuring.memray_pass import record_pass
 from profiling.values import Profile
 from reports.documents import Profiled
 from reports.render import absolute
@@ -78,7 +79,7 @@ def profile(
                 "install memray where the service runs, name its Python command, or name a directory on a disk with --out",
             )
         observer.notify(PhaseStarted(run=chosen.name, phase="flame graphs"))
-        found = explain(recorded, source_lines=source_lines)
+        found = explain_with_ledger(recorded, source_lines=source_lines)
         observer.notify(PhaseStarted(run=chosen.name, phase="report"))
         experiment = Experiment(
             command="profile",
@@ -101,11 +102,12 @@ def profile(
 
 
 def _document(found: Profile, directory: Path) -> str:
-    """The JSON of `profile`: absolute paths; the ledger and the autopsy are not measured yet."""
+    """The JSON of `profile`: absolute paths; the autopsy is not measured yet."""
     shown = absolute(found, str(directory))
     document = Profiled(
         captures=shown.captures,
         flamegraphs=shown.flamegraphs,
+        ledger=shown.ledger.entries if shown.ledger else (),
         profile=shown,
         report=str(directory / results.REPORT_FILE),
     )

@@ -412,6 +412,49 @@ class HeldMemory(Value, frozen=True, kw_only=True):
     """The part that the program mapped itself: a file perhaps, or memory that was never touched."""
 
 
+class LedgerLine(Value, frozen=True, kw_only=True):
+    """A line of code with its part of a ledger's entry."""
+
+    frame: Frame
+    bytes: int
+
+
+class LedgerEntry(Value, frozen=True, kw_only=True):
+    """A part of the memory."""
+
+    part: str
+    bytes: int
+    group: str
+    """What kind of thing it is: `imports`, `model`, `kernel`, ...; `headroom` is what lies between the unreclaimable memory
+    and the limit."""
+    lines: tuple[LedgerLine, ...] = ()
+    """The lines of the user's own code that hold most of it, largest first, where code holds it."""
+    note: str = ""
+    """How that is known, or what is in it."""
+
+
+class Ledger(Value, frozen=True, kw_only=True):
+    """Where the memory was at one moment near the peak of a memray pass. The entries sum up to the limit, and those outside
+    the group `headroom` to the unreclaimable memory."""
+
+    entries: tuple[LedgerEntry, ...] = ()
+    """Empty: there is none, and `reason` says why."""
+    reason: str = ""
+    """Why there is none, or why the captures could not be used in it."""
+    limit_bytes: int = 0
+    unreclaimable_bytes: int = 0
+    """At the moment of the ledger."""
+    unexplained_bytes: int = 0
+    """The part of it that nothing accounts for; below zero: memory that was counted although it went meanwhile."""
+    peak_bytes: int | None = None
+    """The highest that was sampled in the pass, which is somewhat higher."""
+    at_s: float = 0.0
+    """The moment, in seconds since the start."""
+    changed_bytes: int = 0
+    """By how much the unreclaimable memory changed while it was looked at."""
+    processes: int = 0
+
+
 class Profile(Value, frozen=True, kw_only=True):
     """What the memray pass of one variant brought."""
 
@@ -430,6 +473,8 @@ class Profile(Value, frozen=True, kw_only=True):
     held_at: str = "peak"
     """`kill`: alive in a process that was killed; `peak`: alive at the high-water mark of the largest process."""
     held: tuple[HeldMemory, ...] = ()
+    ledger: Ledger | None = None
+    """None: of an earlier version, which made none."""
 
 
 class Check(Value, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from profiling.differences import Difference
-from profiling.values import SCHEMA_VERSION, Check, Claim, Profile, Summary, Value
+from profiling.values import SCHEMA_VERSION, Check, Claim, LedgerEntry, Profile, Summary, Value
 
 
 class Comparison(Value, frozen=True, kw_only=True):
@@ -36,13 +36,6 @@ class Verification(Value, frozen=True, kw_only=True):
     report: str
 
 
-class LedgerEntry(Value, frozen=True, kw_only=True):
-    """A part of the memory."""
-
-    part: str
-    bytes: int
-
-
 class Profiled(Value, frozen=True, kw_only=True):
     """`profile --json`."""
 
@@ -51,8 +44,9 @@ class Profiled(Value, frozen=True, kw_only=True):
     captures: tuple[str, ...]
     flamegraphs: tuple[str, ...]
     ledger: tuple[LedgerEntry, ...] = ()
+    """The entries of the profile's ledger, which has the moment and the sums; empty where there is none."""
     autopsy: dict[str, Any] | None = None
-    """Neither this nor the ledger is measured yet."""
+    """Not measured yet."""
     profile: Profile
     report: str
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import posixpath
 import shlex
 from collections.abc import Callable, Sequence
@@ -12,8 +13,8 @@ from datetime import datetime
 from profiling.judging.report import AnalysedRun, Report
 from profiling.manifests.secrets import redacted, redacted_words
 from profiling.units import format_bytes, format_ms, format_percent
-from profiling.values import HeldMemory, Limits, Profile, Summary
-from reports import plots
+from profiling.values import HeldMemory, Ledger, Limits, Profile, Summary
+from reports import ledger, plots
 from reports.figures import GROUPS, NONE, count, headroom, rate
 from reports.page import environment
 from reports.words import (
@@ -61,7 +62,8 @@ def render_html(report: Report) -> str:
         report=report,
         verdict=verdict_sign(report),
         title=f"{report.command}: {report.verdict.sentence}",
-        pictures=_pictures(report),
+        pictures=_pictures(lambda narrow: plots.curves_svgs(report, narrow=narrow)) if report.runs else {},
+        ledgers=_ledgers(report),
         picture_alt=_alt(report),
         narrow_px=NARROW_PX,
         groups=GROUPS,
@@ -77,15 +79,27 @@ def render_html(report: Report) -> str:
     )
 
 
-def _pictures(report: Report) -> dict[str, str]:
-    """Data URIs of the picture, by theme and width."""
-    if not report.runs:
-        return {}
+def _pictures(draw: Callable[[bool], tuple[str, str]]) -> dict[str, str]:
+    """Data URIs of a picture, by theme and width; `draw` is told whether it is to be narrow."""
     pictures = {}
     for width in ("wide", "narrow"):
-        light, dark = plots.curves_svgs(report, narrow=width == "narrow")
+        light, dark = draw(width == "narrow")
         pictures[f"light_{width}"], pictures[f"dark_{width}"] = _data_uri(light), _data_uri(dark)
     return pictures
+
+
+def _ledgers(report: Report) -> list[tuple[Profile, dict[str, str]]]:
+    """The passes that have a ledger or a reason for having none, each with the pictures of its ledger."""
+    found = []
+    for profile in report.profiles:
+        if profile.ledger is not None:
+            draw = functools.partial(_waterfall, profile.ledger)
+            found.append((profile, _pictures(draw) if profile.ledger.entries else {}))
+    return found
+
+
+def _waterfall(ledger: Ledger, narrow: bool) -> tuple[str, str]:
+    return plots.waterfall_svgs(ledger, narrow=narrow)
 
 
 def _data_uri(svg: str) -> str:
@@ -237,6 +251,7 @@ _ENVIRONMENT = environment(
     shorten=shorten,
     relative_link=relative_link,
     processes_page=processes_page,
+    ledger=ledger,
     format_bytes=format_bytes,
     format_ms=format_ms,
     format_percent=format_percent,

@@ -81,7 +81,18 @@ def track(output: str) -> None:
     # So do forked children, of multiprocessing and of some servers; it would look as if they had been killed.
     os._exit = stop_and_exit
     atexit.register(tracker.__exit__, None, None, None)
+    keep_map(output + ".maps")
     tracker.__enter__()
+
+
+def keep_map(path: str) -> None:
+    """Write down which memory there is before anything is recorded."""
+    try:
+        with open("/proc/self/maps", "rb", 0) as maps, open(path, "wb", 0) as kept:
+            while part := maps.read(4096):
+                kept.write(part)
+    except OSError:
+        pass  # it explains a few MiB more; the service comes first
 
 
 def load_recorder(path: str) -> Any:

@@ -67,7 +67,7 @@ class Running(Protocol):
     """A service that was started. `close` must be called; it is safe to call it twice."""
 
     def sample(self, path: Path, hz: float) -> Sampling:
-        """Start to append samples of its memory to `path`."""
+        """Start to append samples of its memory to `path`; of a traced service snapshots as well, into a file beside it."""
 
     def exit_status(self) -> int | None:
         """The main process's exit status; negative: ended by that signal; None: it runs. Raises EngineError if that
