@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import os
 import sys
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -144,6 +145,7 @@ class _Runner:
         self._directory = directory
         self._pool = ThreadPoolExecutor(max_workers=1)
         self._explaining: list[Future[Profile]] = []
+        self._stop = threading.Event()
 
     def make(self, step: Step) -> AnalysedRun | None:
         """Make one step. None for a memray pass, which judges nothing."""
@@ -174,7 +176,9 @@ class _Runner:
             return
         self._note(passes=(*self.experiment.passes, name))
         # Explained while the next pass runs: that one judges nothing either.
-        self._explaining.append(self._pool.submit(explain, recorded, source_lines="CI" not in os.environ))
+        self._explaining.append(
+            self._pool.submit(explain, recorded, source_lines="CI" not in os.environ, stop=self._stop)
+        )
 
     def finish(self, started: float) -> None:
         """Wait for the explanations. `started`: when all began, by time.monotonic()."""
@@ -188,6 +192,7 @@ class _Runner:
 
     def close(self) -> None:
         """Give up explanations that nobody waits for any more."""
+        self._stop.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _note(self, **changes: object) -> None:

@@ -6,7 +6,6 @@ import datetime
 import os
 import sys
 import time
-from pathlib import Path
 
 import click
 import msgspec
@@ -18,12 +17,14 @@ from commands.sandbox import open_sandbox
 from profiling.errors import CannotRunError
 from profiling.experiments import record
 from profiling.experiments.record import Experiment
+from profiling.judging.report import Report
 from profiling.measuring.events import PhaseStarted
 from profiling.measuring.measure import RunPlan
 from profiling.measuring.memray_pass import explain, record_pass
 from profiling.values import Profile
 from reports.documents import Profiled
 from reports.render import absolute
+from reports.words import report_path
 
 
 @click.command()
@@ -94,19 +95,20 @@ def profile(
         page = record.report(directory, experiment)
         results.write_files(page)
     if as_json:
-        click.echo(_document(found, directory))
+        click.echo(_document(found, page))
     else:
         results.show(page, as_json=False)
     ctx.exit(results.exit_code(page))
 
 
-def _document(found: Profile, directory: Path) -> str:
-    """The JSON of `profile`: absolute paths; the ledger and the autopsy are not measured yet."""
-    shown = absolute(found, str(directory))
+def _document(found: Profile, page: Report) -> str:
+    """The JSON of `profile`: absolute paths; the ledger is not measured yet."""
+    shown = absolute(found, page.directory)
     document = Profiled(
         captures=shown.captures,
         flamegraphs=shown.flamegraphs,
+        autopsy=page.autopsies[0] if page.autopsies else None,
         profile=shown,
-        report=str(directory / results.REPORT_FILE),
+        report=report_path(page),
     )
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()

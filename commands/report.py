@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import click
-import msgspec
 
 from commands import results, schemas
 from commands.imports import render_again
@@ -70,12 +69,14 @@ def _page(directories: tuple[Path, ...]) -> Report:
 def _together(directories: tuple[Path, ...]) -> tuple[Path, Experiment]:
     """Several directories as one experiment, written into a directory of its own beside the first."""
     runs: list[Path] = []
+    passes: list[Path] = []
     profiles: list[Profile] = []
     budget, candidate = Budget(), None
     for directory in directories:
         if (directory / record.FILE_NAME).exists():
             part = record.load(directory)
             runs += [directory / name for name in part.runs]
+            passes += [directory / name for name in part.passes]
             profiles += [_moved(profile, directory) for profile in part.profiles]
             budget, candidate = part.budget, part.candidate
         else:
@@ -93,6 +94,7 @@ def _together(directories: tuple[Path, ...]) -> tuple[Path, Experiment]:
         budget=budget,
         created_at=now.isoformat(timespec="seconds"),
         runs=tuple(str(run.resolve()) for run in runs),
+        passes=tuple(str(run.resolve()) for run in passes),
         profiles=tuple(profiles),
     )
     record.save(place, experiment)
@@ -102,9 +104,4 @@ def _together(directories: tuple[Path, ...]) -> tuple[Path, Experiment]:
 def _moved(profile: Profile, directory: Path) -> Profile:
     """The profile with absolute paths: it is shown from another directory."""
 
-    def absolute(paths: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(str((directory / path).resolve()) for path in paths)
-
-    return msgspec.structs.replace(
-        profile, captures=absolute(profile.captures), flamegraphs=absolute(profile.flamegraphs)
-    )
+    return profile.with_paths(lambda path: str((directory / path).resolve()))

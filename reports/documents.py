@@ -5,8 +5,7 @@ Sizes in bytes, shares 0..1, unmeasured null, paths absolute.
 
 from __future__ import annotations
 
-from typing import Any
-
+from profiling.autopsies import Autopsy
 from profiling.values import SCHEMA_VERSION, Check, Claim, Profile, Summary, Value
 
 
@@ -19,6 +18,8 @@ class Comparison(Value, frozen=True, kw_only=True):
     candidate: str | None
     runs: tuple[Summary, ...]
     profiles: tuple[Profile, ...]
+    autopsies: tuple[Autopsy, ...] = ()
+    """Of each run and memray pass in which the kernel killed."""
     report: str
     """Path of the page."""
 
@@ -32,6 +33,7 @@ class Verification(Value, frozen=True, kw_only=True):
     """`pass`, `fail` or `inconclusive`."""
     checks: tuple[Check, ...]
     run: Summary
+    autopsies: tuple[Autopsy, ...] = ()
     report: str
 
 
@@ -50,7 +52,8 @@ class Profiled(Value, frozen=True, kw_only=True):
     captures: tuple[str, ...]
     flamegraphs: tuple[str, ...]
     ledger: tuple[LedgerEntry, ...] = ()
-    autopsy: dict[str, Any] | None = None
-    """Neither this nor the ledger is measured yet."""
+    """Not measured yet."""
+    autopsy: Autopsy | None = None
+    """None: the kernel killed nothing."""
     profile: Profile
     report: str

@@ -13,7 +13,7 @@ from loadtests import requestlog
 from loadtests.driver import LoadError, LoadProcess
 from loadtests.plan import LoadEnd, LoadPlan, LoadSummary
 from profiling.errors import InterruptedRunError, LoadFailedError, OomproofError, SamplerError
-from profiling.measuring import environment, page_cache, samples, store
+from profiling.measuring import environment, kernel_log, page_cache, samples, store
 from profiling.measuring.events import Note, Observer, PhaseStarted, RunFinished, RunStarted, Tick
 from profiling.measuring.interrupts import uninterrupted
 from profiling.measuring.openapi.checker import Checker
@@ -22,7 +22,18 @@ from profiling.measuring.readiness import LOOPBACK, listens_everywhere, url
 from profiling.measuring.sandboxes.base import Sandbox
 from profiling.measuring.system import ServiceAtWork, System
 from profiling.measuring.watch import Watch
-from profiling.values import ApiConformance, Limits, Outcome, PageCache, Phase, Probe, RunResult, Target, Value
+from profiling.values import (
+    ApiConformance,
+    KernelLog,
+    Limits,
+    Outcome,
+    PageCache,
+    Phase,
+    Probe,
+    RunResult,
+    Target,
+    Value,
+)
 
 _POLL_S = 0.05
 _TICK_S = 0.25
@@ -106,6 +117,8 @@ class _Run:
         self.openapi: ApiConformance | None = None
         self.load_summary: LoadSummary | None = None
         self.sampler_cpu_s: float | None = None
+        self.epoch_offset_ns = time.time_ns() - time.monotonic_ns()
+        self.kernel_log: KernelLog | None = None
         self._phase = ""
         self._phase_start_ns = self.start_ns
         self._last_tick_ns = 0
@@ -266,6 +279,8 @@ class _Run:
         """Whatever happened: nothing stays behind, and the counters are read before the cgroups go."""
         with uninterrupted():
             self.system.close(_INTERRUPTED_GRACE_S)
+            if self.system.counters.oom_kills:
+                self.kernel_log = kernel_log.read(self.system.cgroups, own_pids=self.sandbox.engine is None)
 
     def _end_sampling(self, *, failed: bool) -> None:
         """`failed`: an error is on its way, which says more than one about the sampler."""
@@ -383,6 +398,8 @@ class _Run:
             request_fields=tuple(requestlog.FIELDS),
             capture=plan.capture,
             capture_cost_bytes=plan.capture_cost_bytes,
+            epoch_offset_ns=self.epoch_offset_ns,
+            kernel_log=self.kernel_log,
         )
 
 

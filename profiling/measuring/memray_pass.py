@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from profiling.errors import DataError
 from profiling.measuring import capture
+from profiling.measuring.capture import bounded
 from profiling.measuring.events import Note, Observer
 from profiling.measuring.measure import RunPlan, measure
 from profiling.measuring.sandboxes.base import Sandbox
 from profiling.values import HeldMemory, Limits, Profile, RunResult, Target
-
-if TYPE_CHECKING:
-    from profiling.measuring.capture.reading import Chosen
 
 CAPTURE_FILE = "capture.bin"
 _SLOWER_START = 3
@@ -71,57 +67,62 @@ def record_pass(plan: RunPlan, sandbox: Sandbox, directory: Path, observer: Obse
     return RecordedPass(result, directory, tracking.capture)
 
 
-def explain(recorded: RecordedPass, *, source_lines: bool) -> Profile:
+def explain(recorded: RecordedPass, *, source_lines: bool, stop: threading.Event | None = None) -> Profile:
     """What held the memory in a recorded pass, with flame graphs; some 10 s of CPU time for a service with torch.
 
     Paths in the answer are relative to the pass's parent directory. `source_lines`: whether flame graphs may quote the
-    service's source. What cannot be read is said in the answer's `reason`; nothing is raised.
+    service's source. `stop` ends it early. What cannot be read is said in the answer's `reason`; nothing is raised.
     """
-    from profiling.measuring.capture import reading  # memray itself: only where there is a pass
-
     result, directory = recorded.result, recorded.directory
-    found = capture.captures(recorded.capture)
-    reasons = []
-    chosen: Chosen | None = None
-    held: tuple[HeldMemory, ...] = ()
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        try:
-            chosen = _choose(found, killed=result.oom_kills > 0)
-        except DataError as error:
-            reasons.append(error.message)
-        # Drawn by processes of their own while this one reads.
+    captures = capture.captures(recorded.capture)
+    with (
+        ThreadPoolExecutor(max_workers=1) as pool,
+        bounded.look(
+            captures,
+            killed=result.oom_kills > 0,
+            victims=_victims(result),
+            directory=Path(result.target.service.directory),
+            stop=stop,
+        ) as looking,
+    ):
+        chosen = looking.chosen()
+        # Drawn by processes of their own while the look goes on.
         drawing = pool.submit(
             capture.flamegraphs,
-            found,
+            captures,
             directory,
-            first=[chosen.capture] if chosen else [],
-            most=1 if chosen and chosen.at == "kill" else _GRAPHS_AT_MOST,
+            first=[chosen] if chosen else [],
+            most=1 if looking.at == "kill" else _GRAPHS_AT_MOST,
             source_lines=source_lines,
         )
-        if chosen is not None:
-            held = _worth_showing(reading.held_in(chosen, directory=Path(result.target.service.directory)))
+        found = looking.found()
         drawn = drawing.result()
     base = directory.parent
     return Profile(
         variant=result.variant,
         status="recorded",
-        reason="; ".join((*reasons, *drawn.left_out)),
+        reason="; ".join((*found.problems, *drawn.left_out)),
         outcome=result.outcome,
         oom_kills=result.oom_kills,
         limit_bytes=(result.target.service.limits or result.limits).memory_bytes,
         capture_cost_bytes=result.capture_cost_bytes,
-        captures=tuple(os.path.relpath(path, base) for path in found),
+        captures=tuple(os.path.relpath(path, base) for path in captures),
         flamegraphs=tuple(os.path.relpath(path, base) for path in drawn.files),
-        held_at=chosen.at if chosen else "peak",
-        held=held,
+        held_at=found.at,
+        held=_worth_showing(found.held),
+        ends=tuple(
+            msgspec.structs.replace(end, capture=os.path.relpath(end.capture, base), held=_worth_showing(end.held))
+            for end in found.ends
+        ),
     )
 
 
-def _choose(captures: Sequence[Path], *, killed: bool) -> Chosen | None:
-    """The killed process's capture where the kernel killed one and it had recorded anything, else the largest."""
-    from profiling.measuring.capture import reading
-
-    return (reading.choose(captures, "kill") if killed else None) or reading.choose(captures, "peak")
+def _victims(result: RunResult) -> tuple[int, ...]:
+    """Whom the kernel killed, as the processes number themselves; empty where that is not known of all."""
+    log = result.kernel_log
+    if log is None or not log.own_pids or len(log.kills) != result.oom_kills:
+        return ()
+    return tuple(kill.pid for kill in log.kills)
 
 
 def _worth_showing(held: tuple[HeldMemory, ...]) -> tuple[HeldMemory, ...]:
