@@ -9,6 +9,7 @@ import click
 from profiling.errors import ExitCode
 from profiling.judging.report import Report
 from profiling.measuring import store
+from reports.autopsy.words import PAGE_NAME
 from reports.export import load_csv, series_csv
 from reports.render import RENDERERS
 
@@ -17,7 +18,8 @@ _EXIT_OF_STATUS = {"pass": ExitCode.OK, "fail": ExitCode.FAILED, "inconclusive":
 
 
 def write_files(report: Report) -> Path:
-    """Write report.html, result.json, curves.png and each run's series as CSV. Raises OutputError."""
+    """Write report.html, result.json, curves.png, each run's series as CSV and, of OOM kills, autopsy.html. Raises OutputError."""
+    from reports.autopsy.html import render_html
     from reports.plots import curves_png
 
     directory = Path(report.directory)
@@ -25,6 +27,8 @@ def write_files(report: Report) -> Path:
     store.write_atomically(directory / "result.json", _bytes(RENDERERS["json"](report)))
     store.write_atomically(directory / "curves.png", curves_png(report))
     write_csv(report)
+    if report.autopsies:
+        store.write_atomically(directory / PAGE_NAME, render_html(report).encode())
     return directory / REPORT_FILE
 
 

@@ -53,6 +53,10 @@ def _process_bytes(kill: Kill) -> int | None:
     return kill.memory.anon_bytes if kill.memory else None
 
 
+def _whose(kill: Kill) -> str:
+    return "the process's" if kill.process is not None and kill.process.anon_rss_bytes is not None else "the service's"
+
+
 def _whom(kill: Kill) -> str:
     process = kill.process
     known = process is not None and process.anon_rss_bytes is not None
@@ -83,22 +87,19 @@ def _function(held: HeldMemory) -> str:
 
 
 def _amount(held: HeldMemory) -> str:
-    threads = [size for size in held.by_thread if size >= _A_PART * held.by_thread[0]]
-    if len(threads) > 1:
-        least, most = min(threads), max(threads)
-        if sum(threads) < _MOST * held.bytes:
-            text = f"{format_bytes(held.bytes)}, allocated by {len(held.by_thread)} threads"
-        elif least >= _ALIKE * most:
-            text = (
-                f"{len(threads)} × {format_bytes(sum(threads) / len(threads))}, one for each of {len(threads)} threads"
-            )
-        else:
-            each = f"{format_bytes(least)} to {format_bytes(most)} for each of {len(threads)} threads"
-            text = f"{format_bytes(held.bytes)}, {each}"
-    elif held.allocations == 1:
-        text = f"{format_bytes(held.bytes)} in one allocation"
+    """`4 × 90 MiB (one for each of 4 threads)`: the size, and how it came about."""
+    size = format_bytes(held.bytes)
+    threads = [part for part in held.by_thread if part >= _A_PART * held.by_thread[0]]
+    least, most = min(threads, default=0), max(threads, default=0)
+    if len(threads) < 2:
+        how = "one allocation" if held.allocations == 1 else f"{held.allocations:,} allocations"
+    elif sum(threads) < _MOST * held.bytes:
+        how = f"allocated by {len(held.by_thread)} threads"
+    elif least >= _ALIKE * most:
+        size = f"{len(threads)} × {format_bytes(sum(threads) / len(threads))}"
+        how = f"one for each of {len(threads)} threads"
     else:
-        text = f"{format_bytes(held.bytes)} in {held.allocations:,} allocations"
+        how = f"{format_bytes(least)} to {format_bytes(most)} for each of {len(threads)} threads"
     if held.mapped_bytes >= _TELLING * held.bytes:
-        text += f" ({format_bytes(held.mapped_bytes)} of it mapped, touched or not)"
-    return text
+        how += f"; {format_bytes(held.mapped_bytes)} of it mapped, touched or not"
+    return f"{size} ({how})"
