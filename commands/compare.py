@@ -16,7 +16,7 @@ import msgspec
 
 from commands import bench, results
 from commands.job import Job, choose_variants, make_job
-from commands.options import load_options, output_options, target_options
+from commands.options import capture_option, load_options, output_options, target_options
 from commands.sandbox import open_sandbox
 from loadtests.plan import Stage
 from profiling.experiments import record
@@ -49,6 +49,7 @@ from profiling.values import Profile, Variant
     show_default=True,
     help="A memray pass of each variant, after the measured runs: flame graphs and the lines that held the memory.",
 )
+@capture_option
 @output_options
 @click.pass_context
 def compare(
@@ -58,6 +59,7 @@ def compare(
     sandbox: str,
     repeats: int,
     profile: bool,
+    capture_limit: int,
     out: str,
     as_json: bool,
     **options: object,
@@ -97,7 +99,7 @@ def compare(
                 runs=tuple(_title(step) for step in (*policy.planned, *policy.passes)),
             )
         )
-        runner = _Runner(job, chosen, opened, observer, directory, experiment)
+        runner = _Runner(job, chosen, opened, observer, directory, experiment, capture_limit)
         with contextlib.closing(runner):
             carry_out(policy, runner.make)
             runner.finish(started)
@@ -136,8 +138,10 @@ class _Runner:
         observer: Observer,
         directory: Path,
         experiment: Experiment,
+        capture_limit: int,
     ) -> None:
         self.experiment = experiment
+        self._capture_limit = capture_limit
         self._job = job
         self._variants = {variant.name: variant for variant in variants}
         self._sandbox = sandbox
@@ -170,7 +174,8 @@ class _Runner:
         return record.load_run(self._directory / name, self.experiment.budget)
 
     def _pass(self, plan: RunPlan, name: str) -> None:
-        recorded = record_pass(shortened(plan), self._sandbox, self._directory / name, self._observer)
+        place = self._directory / name
+        recorded = record_pass(shortened(plan), self._sandbox, place, self._observer, self._capture_limit)
         if isinstance(recorded, Profile):
             self._note(profiles=(*self.experiment.profiles, recorded))
             return

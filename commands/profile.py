@@ -12,7 +12,7 @@ import msgspec
 
 from commands import bench, results
 from commands.job import choose_variants, make_job
-from commands.options import load_options, output_options, target_options
+from commands.options import capture_option, load_options, output_options, target_options
 from commands.sandbox import open_sandbox
 from profiling.errors import CannotRunError
 from profiling.experiments import record
@@ -36,6 +36,7 @@ from reports.words import report_path
     default="CI" not in os.environ,
     help="Whether flame graphs quote the service's source. Default: yes, but not where CI is set.",
 )
+@capture_option
 @output_options
 @click.pass_context
 def profile(
@@ -43,6 +44,7 @@ def profile(
     /,
     variant: str | None,
     source_lines: bool,
+    capture_limit: int,
     sandbox: str,
     out: str,
     as_json: bool,
@@ -72,7 +74,7 @@ def profile(
             port=job.port,
         )
         name = f"1-memray-{chosen.name}"
-        recorded = record_pass(plan, opened, directory / name, observer)
+        recorded = record_pass(plan, opened, directory / name, observer, capture_limit)
         if isinstance(recorded, Profile):
             raise CannotRunError(
                 f"memray cannot enter this service: {recorded.reason}",

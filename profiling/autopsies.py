@@ -73,6 +73,8 @@ class Kill(Value, frozen=True, kw_only=True):
     held_note: str = ""
     """Why `held` is empty."""
     capture: str | None = None
+    records_end_s: float | None = None
+    """So long before the kill recording ended, where the capture had reached its limit: `held` is of that moment."""
     like: int | None = None
     """Number of the first kill that the same line and the same process's name stand behind."""
     sentence: str

@@ -440,6 +440,8 @@ class CaptureEnd(Value, frozen=True, kw_only=True):
     """What that said."""
     held: tuple[HeldMemory, ...] = ()
     """Alive then, largest first."""
+    cut: bool = False
+    """Recording ended before the process did: the capture had reached its limit, or the disk its end."""
     note: str = ""
     """Why `held` is empty, where that is not what the process held."""
 
@@ -458,7 +460,8 @@ class Profile(Value, frozen=True, kw_only=True):
     captures: tuple[str, ...] = ()
     flamegraphs: tuple[str, ...] = ()
     held_at: str = "peak"
-    """`kill`: alive in a process that was killed; `peak`: alive at the high-water mark of the largest process."""
+    """`kill`: alive in a process that was killed; `cut`: in one whose recording ended earlier, then; `peak`: alive at the
+    high-water mark of the largest process."""
     held: tuple[HeldMemory, ...] = ()
     ends: tuple[CaptureEnd, ...] = ()
     """The processes that did not end by themselves, in a run in which the kernel killed: those it killed are among them."""

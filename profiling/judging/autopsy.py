@@ -177,9 +177,17 @@ def _account(
         held=end.held if end else (),
         held_note=_held_note(run, victim, end),
         capture=end.capture if end else None,
+        records_end_s=_records_end_s(run, moment, end),
         sentence="",
     )
     return msgspec.structs.replace(kill, sentence=sentence(kill))
+
+
+def _records_end_s(run: StoredRun, moment: Moment, end: CaptureEnd | None) -> float | None:
+    offset = run.result.epoch_offset_ns
+    if end is None or not end.cut or end.last_ns is None or offset is None:
+        return None
+    return max(0.0, (moment.after_ns + offset - end.last_ns) / 1e9)
 
 
 def _wall_clock(t_ns: int, run: StoredRun) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from profiling.autopsies import Kill, KilledProcess
-from profiling.units import format_bytes
+from profiling.units import format_bytes, format_seconds
 from profiling.values import HeldMemory
 
 _A_PART = 0.1
@@ -22,6 +22,9 @@ def sentence(kill: Kill) -> str:
     whole = _process_bytes(kill)
     if held is None:
         return f"{when}: {_whom(kill)}."
+    if kill.records_end_s is not None:
+        before = format_seconds(round(kill.records_end_s, 1))
+        return f"{when}; {before} before, when recording ended, {_line(held)} held {_amount(held)}."
     size = held.bytes - held.mapped_bytes or held.bytes
     if whole is not None and size < _TELLING * whole:
         return (

@@ -15,6 +15,7 @@ from profiling.measuring.capture import bounded
 from profiling.measuring.events import Note, Observer
 from profiling.measuring.measure import RunPlan, measure
 from profiling.measuring.sandboxes.base import Sandbox
+from profiling.units import format_bytes
 from profiling.values import HeldMemory, Limits, Profile, RunResult, Target
 
 CAPTURE_FILE = "capture.bin"
@@ -36,16 +37,22 @@ class RecordedPass:
     capture: Path
 
 
-def record_pass(plan: RunPlan, sandbox: Sandbox, directory: Path, observer: Observer) -> RecordedPass | Profile:
+def record_pass(
+    plan: RunPlan,
+    sandbox: Sandbox,
+    directory: Path,
+    observer: Observer,
+    capture_limit_bytes: int = capture.MAX_CAPTURE_BYTES,
+) -> RecordedPass | Profile:
     """Run the plan's service under memray; a Profile that says `skipped`, with the reason, where that cannot be.
 
-    Of several services that is the one that the load goes to. The limit is raised by memray's own measured cost. Raises as
-    `measure` does.
+    Of several services that is the one that the load goes to. The limit is raised by memray's own measured cost. No process
+    records more than `capture_limit_bytes`. Raises as `measure` does.
     """
     directory.mkdir(parents=True, exist_ok=True)
     try:
         interior = sandbox.interior(plan.target.service, directory.resolve())
-        tracking = capture.prepare(interior, directory.resolve() / CAPTURE_FILE)
+        tracking = capture.prepare(interior, directory.resolve() / CAPTURE_FILE, capture_limit_bytes)
     except capture.CannotTrackError as reason:
         observer.notify(Note(text=f"{plan.name}: skipped: {reason}"))
         return Profile(variant=plan.variant or plan.name, status="skipped", reason=str(reason))
@@ -92,7 +99,7 @@ def explain(recorded: RecordedPass, *, source_lines: bool, stop: threading.Event
             captures,
             directory,
             first=[chosen] if chosen else [],
-            most=1 if looking.at == "kill" else _GRAPHS_AT_MOST,
+            most=_GRAPHS_AT_MOST if looking.at == "peak" else 1,
             source_lines=source_lines,
         )
         found = looking.found()
@@ -101,7 +108,7 @@ def explain(recorded: RecordedPass, *, source_lines: bool, stop: threading.Event
     return Profile(
         variant=result.variant,
         status="recorded",
-        reason="; ".join((*found.problems, *drawn.left_out)),
+        reason="; ".join((*_cut(captures), *found.problems, *drawn.left_out)),
         outcome=result.outcome,
         oom_kills=result.oom_kills,
         limit_bytes=(result.target.service.limits or result.limits).memory_bytes,
@@ -115,6 +122,18 @@ def explain(recorded: RecordedPass, *, source_lines: bool, stop: threading.Event
             for end in found.ends
         ),
     )
+
+
+def _cut(captures: tuple[Path, ...]) -> list[str]:
+    """A sentence on those whose recording ended before the process did."""
+    why = {"limit": "it had reached its limit (--capture-limit)", "disk": "the disk had no more room for it"}
+    said = []
+    for path in captures:
+        reason = capture.ended_early(path)
+        if reason is not None:
+            size = format_bytes(path.stat().st_size)
+            said.append(f"{path.name} ends at {size}, as {why.get(reason, reason)}: what came later is missing")
+    return said
 
 
 def _victims(result: RunResult) -> tuple[int, ...]:

@@ -59,7 +59,7 @@ class Answer(Value, frozen=True, kw_only=True):
 
     chosen: str | None = None
     at: str = "peak"
-    """`kill` or `peak`: when `held` was alive."""
+    """`kill`, `cut` or `peak`: when `held` was alive, see `Profile.held_at`."""
     held: tuple[HeldMemory, ...] | None = None
     end: CaptureEnd | None = None
     problem: str | None = None
@@ -97,7 +97,7 @@ class Looking:
 
     @property
     def at(self) -> str:
-        """When the memory of interest was alive: `kill` or `peak`."""
+        """When the memory of interest was alive, see `Profile.held_at`."""
         return self._found.at
 
     def found(self) -> Found:

@@ -17,7 +17,7 @@ import msgspec
 
 from profiling.errors import DataError
 from profiling.measuring.capture.bounded import Answer, Request
-from profiling.measuring.capture.head import ended_cleanly, is_blank
+from profiling.measuring.capture.head import ended_cleanly, ended_early, is_blank
 from profiling.measuring.capture.reading import MAX_SEARCH_BYTES, Chosen, choose, held_in
 from profiling.values import CaptureEnd
 
@@ -32,23 +32,24 @@ def answers(request: Request) -> Iterator[Answer]:
     directory = Path(request.directory)
     found = False
     if request.killed:
-        cut = [path for path in paths if not ended_cleanly(path)]
-        yield from (Answer(end=_unread(path, NOTHING_RECORDED)) for path in cut if is_blank(path))
-        opened, left = yield from _opened(_likely(cut, request.victims))
+        died = [path for path in paths if not ended_cleanly(path) or ended_early(path)]
+        yield from (Answer(end=_unread(path, NOTHING_RECORDED)) for path in died if is_blank(path))
+        opened, left = yield from _opened(_likely(died, request.victims))
         if request.victims:
             # The first process's own, of which only its content tells the pid, may have ended in another way.
             opened = [pair for pair in opened if pair[1].pid in request.victims]
         for number, (chosen, end) in enumerate(opened):
             found = True
+            at = "cut" if end.cut else "kill"
             if number == 0:
-                yield Answer(chosen=str(chosen.capture), at="kill")
+                yield Answer(chosen=str(chosen.capture), at=at)
             elif time.monotonic() > started + request.others_s:
                 note = f"not read: looking at the others took more than {request.others_s:g} s"
                 yield Answer(end=msgspec.structs.replace(end, note=note))
                 continue
             held = held_in(chosen, directory=directory)
             if number == 0:
-                yield Answer(held=held, at="kill")
+                yield Answer(held=held, at=at)
             yield Answer(end=msgspec.structs.replace(end, held=held))
         yield from (Answer(end=_unread(path, "not read: larger captures were looked at")) for path in left)
     if not found:
@@ -62,9 +63,9 @@ def answers(request: Request) -> Iterator[Answer]:
             yield Answer(held=held_in(peak, directory=directory), at="peak")
 
 
-def _likely(cut: Sequence[Path], victims: Sequence[int]) -> list[Path]:
+def _likely(died: Sequence[Path], victims: Sequence[int]) -> list[Path]:
     """The captures that a killed process may have left, largest first; the first process's own bears no pid."""
-    candidates = [path for path in cut if not is_blank(path)]
+    candidates = [path for path in died if not is_blank(path)]
     pids = {path: _pid(path) for path in candidates}
     wanted = set(victims)
     if wanted:
@@ -87,7 +88,7 @@ def _opened(
             left.append(path)
             continue
         try:
-            chosen = choose([path], "kill")
+            chosen = choose([path], "kill", ended=True)
         except DataError as error:
             yield Answer(problem=error.message)
             continue
@@ -108,6 +109,7 @@ def _end(chosen: Chosen) -> CaptureEnd:
         pid=chosen.reader.metadata.pid,
         last_ns=last.time * 1_000_000 if last else None,
         rss_bytes=last.rss if last else None,
+        cut=ended_early(chosen.capture) is not None,
     )
 
 
