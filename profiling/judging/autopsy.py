@@ -76,7 +76,7 @@ def _of_service(run: StoredRun, profile: Profile | None, name: str | None) -> li
     victims = _victims(run.result.kernel_log, len(moments))
     ends = captures_of(moments, victims, run, profile.ends if profile else ())
     return [
-        _account(run, moment, victim, end, name)
+        _account(run, moment, victim, end, name, looked=profile is not None)
         for moment, victim, end in zip(moments, victims, ends, strict=True)
     ]  # fmt: skip
 
@@ -161,7 +161,13 @@ def captures_of(
 
 
 def _account(
-    run: StoredRun, moment: Moment, victim: KernelKill | None, end: CaptureEnd | None, service: str | None
+    run: StoredRun,
+    moment: Moment,
+    victim: KernelKill | None,
+    end: CaptureEnd | None,
+    service: str | None,
+    *,
+    looked: bool,
 ) -> Kill:
     result = run.result
     kill = Kill(
@@ -170,12 +176,13 @@ def _account(
         at_s=(moment.after_ns - result.start_ns) / 1e9,
         at=_wall_clock(moment.after_ns, run),
         within_s=(moment.before_ns - moment.after_ns) / 1e9,
-        phase=next((p.name for p in reversed(result.phases) if p.start_ns <= moment.after_ns <= p.end_ns), None),
+        # Between two phases it is on its way to the later one.
+        phase=next((phase.name for phase in result.phases if moment.after_ns <= phase.end_ns), None),
         process=_process(victim, end),
         memory=_memory(run, moment),
         requests=in_flight(run, moment),
         held=end.held if end else (),
-        held_note=_held_note(run, victim, end),
+        held_note=end.note if end else _held_note(run, victim, looked=looked),
         capture=end.capture if end else None,
         records_end_s=_records_end_s(run, moment, end),
         sentence="",
@@ -251,12 +258,12 @@ def in_flight(run: StoredRun, moment: Moment) -> RequestsInFlight | None:
     )
 
 
-def _held_note(run: StoredRun, victim: KernelKill | None, end: CaptureEnd | None) -> str:
-    """Why nothing is known of the lines."""
-    if end is not None:
-        return end.note
+def _held_note(run: StoredRun, victim: KernelKill | None, *, looked: bool) -> str:
+    """Why nothing is known of the lines where no capture is known to be the killed process's."""
     if not run.result.capture:
         return "not recorded: memray is kept out of runs that are judged"
+    if not looked:
+        return "not looked at here: the report of the whole directory shows them"
     log = run.result.kernel_log
     if victim is not None and log is not None and log.own_pids:
         return "not recorded: memray follows forked Python processes, not programs that are started anew"

@@ -30,7 +30,7 @@ def sentence(kill: Kill) -> str:
         return (
             f"{when}: no line held most of the {format_bytes(whole)}; the largest, {_line(held)}, held {_amount(held)}."
         )
-    share = f", of {format_bytes(whole)} in all" if whole is not None and size <= whole else ""
+    share = f" of {_whose(kill)} {format_bytes(whole)}" if whole is not None and size <= whole else ""
     return f"{when}: {_line(held)} held {_amount(held)}{share}."
 
 

@@ -71,6 +71,8 @@ def track(output: str, limit: int) -> None:
 
     A function of its own because memray leaves out the frames above the one that starts it: all of the launcher's.
     """
+    import _signal  # type: ignore[import-not-found]
+
     from memray._memray import FileDestination, Tracker
 
     destination = FileDestination(path=output, overwrite=True, compress_on_exit=False)
@@ -102,7 +104,10 @@ def track(output: str, limit: int) -> None:
 
         os.register_at_fork(after_in_child=watch)
         watch()
+    # memray's own thread has the signals blocked then: what the program waits for in its threads is for them to take.
+    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
     tracker.__enter__()
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
 
 
 def end_in_time(output: str, limit: int, stop: Callable[[], None]) -> None:
@@ -111,12 +116,11 @@ def end_in_time(output: str, limit: int, stop: Callable[[], None]) -> None:
     memray asks for a tenth more whenever the file is full. On a full disk it would stop by itself, with a message in the
     service's own output.
     """
-    import _signal  # type: ignore[import-not-found]
+    import _signal
     import _thread
     from time import sleep
 
     def look() -> None:
-        # Whatever the program wants to know of signals, none is to be taken by a thread that it does not know of.
         _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
         while True:
             sleep(LOOK_S)

@@ -1,0 +1,26 @@
+"""Plants PLANTED_MIB at the first request, then fills up what is left in small pieces until the kernel kills it."""
+
+import os
+
+from serving import serve
+
+SIZE = int(os.environ.get("PLANTED_MIB", "40")) * 2**20
+kept: list[bytes] = []
+
+
+def plant() -> None:
+    kept.append(b"p" * SIZE)  # planted here
+
+
+def fill() -> None:
+    while True:
+        kept.append(b"f" * 2**18)
+
+
+def answer(body: dict[str, str]) -> str:
+    plant()
+    fill()
+    return "never"
+
+
+serve(answer)
