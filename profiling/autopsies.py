@@ -90,6 +90,8 @@ class Autopsy(Value, frozen=True, kw_only=True):
     limit_bytes: int
     sentence: str
     """The most telling kill's."""
+    most_telling: int
+    """That one's number: the one of which most memory is accounted for."""
     kernel_log: str
     """What the kernel's log gave, or why it gave nothing."""
     kills: tuple[Kill, ...]

@@ -59,12 +59,14 @@ def autopsy(run: StoredRun, profile: Profile | None = None) -> Autopsy | None:
     shown = _alike(
         [msgspec.structs.replace(kill, number=number) for number, kill in enumerate(kills[:KILLS_AT_MOST], 1)]
     )
+    telling = max(shown, key=lambda kill: sum(held.bytes for held in kill.held))
     return Autopsy(
         run=result.name,
         variant=result.variant,
         memray=bool(result.capture),
         limit_bytes=result.limits.memory_bytes,
-        sentence=max(shown, key=lambda kill: sum(held.bytes for held in kill.held)).sentence,
+        sentence=telling.sentence,
+        most_telling=telling.number,
         kernel_log=_of_log(result.kernel_log, len(kills)),
         kills=tuple(shown),
         not_shown=len(kills) - len(shown),

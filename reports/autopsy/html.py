@@ -53,7 +53,7 @@ def _held_whole(kill: Kill) -> int:
 
 def _main_kill(found: Autopsy) -> Kill:
     """The one whose sentence stands for all."""
-    return next(kill for kill in found.kills if kill.sentence == found.sentence)
+    return next(kill for kill in found.kills if kill.number == found.most_telling)
 
 
 def _main_line(held: tuple[HeldMemory, ...], roots: tuple[str, ...]) -> str:
