@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import signal
 import subprocess
 import tempfile
 import threading
@@ -26,8 +26,10 @@ class Bounds:
 
     memory_bytes: int = 1024 * 2**20
     """memray's reader holds some 100 bytes for each allocation that is alive at once: here ten million of them."""
-    deadline_s: float = 600.0
-    """memray reads some 10 MB of capture a second, and has to do it twice."""
+    cpu_s: int = 900
+    """memray reads some 10 MB of capture a second, and has to do it twice: enough for 4 GB."""
+    deadline_s: float = 1800.0
+    """Wall clock, on a machine that has other things to do as well."""
     others_s: float = 30.0
     """After the first killed process further ones are looked at for so long."""
 
@@ -131,9 +133,14 @@ class Looking:
         if self._process.wait() == 0:
             return
         said = self._errors.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip().splitlines()
-        why = self._problem or (
-            f"with {format_bytes(self._bounds.memory_bytes)} of memory: "
-            + (said[-1] if said else f"it ended with status {self._process.returncode}")
+        spent = self._process.returncode == -signal.SIGXCPU
+        why = (
+            self._problem
+            or (f"within {self._bounds.cpu_s} s of CPU time" if spent else "")
+            or (
+                f"with {format_bytes(self._bounds.memory_bytes)} of memory: "
+                + (said[-1] if said else f"it ended with status {self._process.returncode}")
+            )
         )
         self._found.problems.append(
             f"the captures were not read to their end {why}; what is missing here was not looked at"
@@ -177,7 +184,7 @@ def look(
         victims=tuple(victims),
         directory=str(directory),
         memory_bytes=bounds.memory_bytes,
-        cpu_s=math.ceil(bounds.deadline_s),
+        cpu_s=bounds.cpu_s,
         others_s=bounds.others_s,
     )
     with tempfile.TemporaryDirectory(prefix="oomproof-look-") as place:
