@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from profiling.experiments import imports, record
 from profiling.experiments.record import Experiment
 from profiling.judging.report import Report
 from profiling.measuring import store
+from profiling.measuring.memray_pass import RecordedPass, explain
 from profiling.values import Budget, Profile
 
 _EVERY = "all"
@@ -81,6 +83,7 @@ def _together(directories: tuple[Path, ...]) -> tuple[Path, Experiment]:
             budget, candidate = part.budget, part.candidate
         else:
             runs.append(directory)
+            profiles += _of_pass(directory)
     if not runs:
         raise DataError(f"{directories[0]} holds no run", "name a directory that a measuring command printed")
     if candidate is None:
@@ -99,6 +102,20 @@ def _together(directories: tuple[Path, ...]) -> tuple[Path, Experiment]:
     )
     record.save(place, experiment)
     return place, experiment
+
+
+def _of_pass(directory: Path) -> list[Profile]:
+    """What the captures of a single run say, if it is a memray pass: as was found before, or, of one that was interrupted, now."""
+    result = store.load(directory).result
+    if result.capture is None:
+        return []
+    above = directory.resolve().parent
+    if (above / record.FILE_NAME).exists():
+        found = [profile for profile in record.load(above).profiles if profile.variant == result.variant]
+        if found:
+            return [_moved(profile, above) for profile in found]
+    recorded = RecordedPass(result, directory.resolve(), directory.resolve() / result.capture)
+    return [_moved(explain(recorded, source_lines="CI" not in os.environ), above)]
 
 
 def _moved(profile: Profile, directory: Path) -> Profile:

@@ -265,7 +265,7 @@ def _held_note(run: StoredRun, victim: KernelKill | None, *, looked: bool) -> st
     if not run.result.capture:
         return "not recorded: memray is kept out of runs that are judged"
     if not looked:
-        return "not looked at here: the report of the whole directory shows them"
+        return "nobody looked into the captures of this run"
     log = run.result.kernel_log
     if victim is not None and log is not None and log.own_pids:
         return "not recorded: memray follows forked Python processes, not programs that are started anew"

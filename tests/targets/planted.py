@@ -1,11 +1,13 @@
 """Plants PLANTED_MIB at the first request, then fills up what is left in small pieces until the kernel kills it."""
 
 import os
+import threading
 
 from serving import serve
 
 SIZE = int(os.environ.get("PLANTED_MIB", "40")) * 2**20
 kept: list[bytes] = []
+once = threading.Lock()
 
 
 def plant() -> None:
@@ -18,7 +20,8 @@ def fill() -> None:
 
 
 def answer(body: dict[str, str]) -> str:
-    plant()
+    if once.acquire(blocking=False):
+        plant()
     fill()
     return "never"
 
