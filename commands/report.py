@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import sys
 from pathlib import Path
 
 import click
-import msgspec
 
 from commands import diff, imports, results, schemas
 from commands.options import json_option
@@ -17,8 +17,10 @@ from profiling.experiments import diff as differences
 from profiling.experiments import imports as recordings
 from profiling.experiments import record
 from profiling.experiments.record import Experiment
+from profiling.judging.ledger import explain_with_ledger
 from profiling.judging.report import Report
 from profiling.measuring import store
+from profiling.measuring.memray_pass import RecordedPass
 from profiling.values import Budget, Profile
 
 _EVERY = "all"
@@ -72,16 +74,19 @@ def _page(directories: tuple[Path, ...]) -> Report:
 def _together(directories: tuple[Path, ...]) -> tuple[Path, Experiment]:
     """Several directories as one experiment, written into a directory of its own beside the first."""
     runs: list[Path] = []
+    passes: list[Path] = []
     profiles: list[Profile] = []
     budget, candidate = Budget(), None
     for directory in directories:
         if (directory / record.FILE_NAME).exists():
             part = record.load(directory)
             runs += [directory / name for name in part.runs]
+            passes += [directory / name for name in part.passes]
             profiles += [_moved(profile, directory) for profile in part.profiles]
             budget, candidate = part.budget, part.candidate
         else:
             runs.append(directory)
+            profiles += _of_pass(directory)
     if not runs:
         raise DataError(f"{directories[0]} holds no run", "name a directory that a measuring command printed")
     if candidate is None:
@@ -95,21 +100,28 @@ def _together(directories: tuple[Path, ...]) -> tuple[Path, Experiment]:
         budget=budget,
         created_at=now.isoformat(timespec="seconds"),
         runs=tuple(str(run.resolve()) for run in runs),
+        passes=tuple(str(run.resolve()) for run in passes),
         profiles=tuple(profiles),
     )
     record.save(place, experiment)
     return place, experiment
 
 
+def _of_pass(directory: Path) -> list[Profile]:
+    """What the captures of a single run say, if it is a memray pass: as was found before, or, of one that was interrupted, now."""
+    result = store.load(directory).result
+    if result.capture is None:
+        return []
+    above = directory.resolve().parent
+    if (above / record.FILE_NAME).exists():
+        found = [profile for profile in record.load(above).profiles if profile.variant == result.variant]
+        if found:
+            return [_moved(profile, above) for profile in found]
+    recorded = RecordedPass(result, directory.resolve(), directory.resolve() / result.capture)
+    return [_moved(explain_with_ledger(recorded, source_lines="CI" not in os.environ), above)]
+
+
 def _moved(profile: Profile, directory: Path) -> Profile:
     """The profile with absolute paths: it is shown from another directory."""
 
-    def absolute(paths: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(str((directory / path).resolve()) for path in paths)
-
-    return msgspec.structs.replace(
-        profile,
-        captures=absolute(profile.captures),
-        flamegraphs=absolute(profile.flamegraphs),
-        processes=profile.processes and absolute((profile.processes,))[0],
-    )
+    return profile.with_paths(lambda path: str((directory / path).resolve()))

@@ -11,6 +11,7 @@ from profiling.judging.report import Report
 from profiling.judging.stacks.graph import flame_graph
 from profiling.judging.stacks.naming import by_process
 from profiling.measuring import store, stored_stacks
+from reports.autopsy.words import PAGE_NAME
 from reports.export import load_csv, series_csv
 from reports.render import RENDERERS
 from reports.words import processes_page
@@ -20,7 +21,8 @@ _EXIT_OF_STATUS = {"pass": ExitCode.OK, "fail": ExitCode.FAILED, "inconclusive":
 
 
 def write_files(report: Report) -> Path:
-    """Write report.html, result.json, curves.png and each run's series as CSV. Raises OutputError."""
+    """Write report.html, result.json, curves.png, each run's series as CSV and, of OOM kills, autopsy.html. Raises OutputError."""
+    from reports.autopsy.html import render_html
     from reports.plots import curves_png
 
     directory = Path(report.directory)
@@ -29,6 +31,8 @@ def write_files(report: Report) -> Path:
     store.write_atomically(directory / "curves.png", curves_png(report))
     write_csv(report)
     _write_processes(report)
+    if report.autopsies:
+        store.write_atomically(directory / PAGE_NAME, render_html(report).encode())
     return directory / REPORT_FILE
 
 

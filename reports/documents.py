@@ -5,8 +5,7 @@ Sizes in bytes, shares 0..1, unmeasured null, paths absolute.
 
 from __future__ import annotations
 
-from typing import Any
-
+from profiling.autopsies import Autopsy
 from profiling.differences import Difference
 from profiling.values import SCHEMA_VERSION, Check, Claim, LedgerEntry, Profile, Summary, Value
 
@@ -20,6 +19,8 @@ class Comparison(Value, frozen=True, kw_only=True):
     candidate: str | None
     runs: tuple[Summary, ...]
     profiles: tuple[Profile, ...]
+    autopsies: tuple[Autopsy, ...] = ()
+    """Of each run and memray pass in which the kernel killed."""
     report: str
     """Path of the page."""
 
@@ -33,6 +34,7 @@ class Verification(Value, frozen=True, kw_only=True):
     """`pass`, `fail` or `inconclusive`."""
     checks: tuple[Check, ...]
     run: Summary
+    autopsies: tuple[Autopsy, ...] = ()
     report: str
 
 
@@ -45,8 +47,8 @@ class Profiled(Value, frozen=True, kw_only=True):
     flamegraphs: tuple[str, ...]
     ledger: tuple[LedgerEntry, ...] = ()
     """The entries of the profile's ledger, which has the moment and the sums; empty where there is none."""
-    autopsy: dict[str, Any] | None = None
-    """Not measured yet."""
+    autopsy: Autopsy | None = None
+    """None: the kernel killed nothing."""
     profile: Profile
     report: str
 

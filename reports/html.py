@@ -15,6 +15,8 @@ from profiling.manifests.secrets import redacted, redacted_words
 from profiling.units import format_bytes, format_ms, format_percent
 from profiling.values import HeldMemory, Ledger, Limits, Profile, Summary
 from reports import ledger, plots
+from reports.autopsy.words import PAGE_NAME, run_name, telling
+from reports.autopsy.words import count as killed
 from reports.figures import GROUPS, NONE, count, headroom, rate
 from reports.page import environment
 from reports.words import (
@@ -216,10 +218,14 @@ def moment(iso: str) -> str:
     return f"{at:%Y-%m-%d %H:%M} {'UTC' if not at.utcoffset() else at.strftime('UTC%z')}"
 
 
-def _held_percent(held: HeldMemory, profile: Profile) -> float:
-    """Width of a line's bar: percent of the pass's limit, or of the largest line where that is not known."""
-    whole = profile.limit_bytes or max((h.bytes for h in profile.held), default=0)
+def held_percent(held: HeldMemory, whole: int) -> float:
+    """Width of a line's bar: percent of `whole` bytes."""
     return 100 * min(1.0, held.bytes / whole) if whole else 0.0
+
+
+def _held_whole(profile: Profile) -> int:
+    """What the bars of a pass's lines are shares of: its limit, or the largest line where that is not known."""
+    return profile.limit_bytes or max((held.bytes for held in profile.held), default=0)
 
 
 def _bar_percent(summary: Summary) -> float:
@@ -245,7 +251,12 @@ _ENVIRONMENT = environment(
     bar_percent=_bar_percent,
     of_limit=of_limit,
     peak_share=peak_share,
-    held_percent=_held_percent,
+    held_percent=held_percent,
+    held_whole=_held_whole,
+    AUTOPSY_NAME=PAGE_NAME,
+    killed=killed,
+    run_name=run_name,
+    telling=telling,
     place=place,
     by_weight=by_weight,
     shorten=shorten,

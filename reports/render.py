@@ -26,6 +26,7 @@ def render_json(report: Report) -> str:
         candidate=report.candidate,
         runs=tuple(run.summary for run in report.runs),
         profiles=tuple(absolute(profile, report.directory) for profile in report.profiles),
+        autopsies=report.autopsies,
         report=report_path(report),
     )
     return _dump(document)
@@ -38,6 +39,7 @@ def _verification(report: Report) -> Verification:
         verdict=report.verdict.status,
         checks=report.checks,
         run=report.runs[0].summary,
+        autopsies=report.autopsies,
         report=report_path(report),
     )
 
@@ -48,12 +50,7 @@ def _dump(document: object) -> str:
 
 def absolute(profile: Profile, directory: str) -> Profile:
     """The profile with its files' whole paths."""
-    return msgspec.structs.replace(
-        profile,
-        captures=tuple(str(PurePath(directory) / path) for path in profile.captures),
-        flamegraphs=tuple(str(PurePath(directory) / path) for path in profile.flamegraphs),
-        processes=profile.processes and str(PurePath(directory) / profile.processes),
-    )
+    return profile.with_paths(lambda path: str(PurePath(directory) / path))
 
 
 def _text(report: Report) -> str:

@@ -13,10 +13,13 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from profiling.judging.cause import named
 from profiling.judging.report import AnalysedRun, Report
 from profiling.units import format_bytes, format_ms, format_percent, format_seconds
 from profiling.values import HeldMemory, Profile, Summary
 from reports import ledger
+from reports.autopsy.words import count as killed
+from reports.autopsy.words import page_path, run_name, telling, when
 from reports.figures import NONE, count, headroom, rate
 from reports.words import (
     BAD,
@@ -74,6 +77,7 @@ def render_text(report: Report, width: int = PIPE_WIDTH, colour: bool = False) -
     _checks(console, report)
     _api_problems(console, report)
     _runs(console, report)
+    _autopsies(console, report)
     _findings(console, report)
     _held(console, report)
     _ledgers(console, report)
@@ -255,6 +259,21 @@ def _findings(console: Console, report: Report) -> None:
     console.print()
 
 
+def _autopsies(console: Console, report: Report) -> None:
+    if not report.autopsies:
+        return
+    console.print(Text("Why it was killed", style="bold"))
+    for found in telling(report):
+        text = Text(f"{run_name(found)}: ", style="bold").append(found.sentence, style="not bold")
+        wrapped(console, text, "  ✗ ", style=_STYLES[BAD])
+        first = found.kills[0]
+        rest = killed(found) - 1
+        more = f"; {rest} more" if rest else ""
+        whom = f": {named(first.process)}" if first.process else ""
+        wrapped(console, Text(f"first {when(first)}{whom}{more}"), "    ", style="dim")
+    console.print()
+
+
 def _held(console: Console, report: Report) -> None:
     if not report.profiles:
         return
@@ -319,4 +338,6 @@ def _places(console: Console, report: Report) -> None:
     for run in report.runs:
         if run.summary.run_dir:
             console.print(Text("run     ", style="dim").append(run.summary.run_dir, style="not dim"), soft_wrap=True)
+    if (page := page_path(report)) is not None:
+        console.print(Text("autopsy ", style="dim").append(page, style="not dim"), soft_wrap=True)
     console.print(Text("report  ", style="dim").append(report_path(report), style="not dim"), soft_wrap=True)

@@ -79,7 +79,7 @@ PROBLEMS = {
     "document": "fault in the document",
 }
 """The kinds of `ApiProblem`."""
-HELD_AT = {"kill": "the kill", "peak": "its peak"}
+HELD_AT = {"kill": "the kill", "cut": "the end of the recording, before the kill", "peak": "its peak"}
 """When the memory in `Profile.held` was alive."""
 _CLAIMS: dict[Claim, str] = {
     Claim.PROVED: "proved",

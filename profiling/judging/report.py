@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from profiling.autopsies import Autopsy
 from profiling.values import Check, Profile, RunResult, Summary, Verdict
 
 Array = NDArray[np.float64]
@@ -85,3 +86,5 @@ class Report:
     """Absolute path of the directory that the page lies in; links are relative to it."""
     checks: tuple[Check, ...] = ()
     """The checklist of `verify`."""
+    autopsies: tuple[Autopsy, ...] = ()
+    """Of the runs and memray passes in which the kernel killed; paths in them are absolute."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,9 +13,10 @@ from urllib.parse import unquote, urljoin, urlsplit
 import pytest
 from msgspec.structs import replace
 
+from reports.autopsy.html import render_html as render_autopsy
 from reports.html import render_html
 from tests.browser import needs_chromium, open_chromium
-from tests.reports.factory import api_problems, never_ready, per_request, profiles, proved, singleton, verified
+from tests.reports.factory import api_problems, kill, never_ready, per_request, profiles, proved, singleton, verified
 
 pytestmark = needs_chromium
 
@@ -66,7 +68,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Path(graph).write_text("<!doctype html><title>flame graph</title>")
         passes.append(replace(profile, flamegraphs=graphs))
     path = folder / "report.html"
-    path.write_text(render_html(proved(memray=tuple(passes), directory=str(folder))), encoding="utf-8")
+    report = proved(memray=tuple(passes), directory=str(folder))
+    path.write_text(render_html(report), encoding="utf-8")
+    (folder / "autopsy.html").write_text(render_autopsy(report), encoding="utf-8")
     return path
 
 
@@ -88,6 +92,34 @@ def verify_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("verify") / "report.html"
     path.write_text(render_html(verified(*api_problems(), *problems)), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="module")
+def autopsy_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """OOM kills, some with names without end."""
+    folder = tmp_path_factory.mktemp("autopsy")
+    usual = proved(directory=str(folder))
+    endless = replace(
+        usual.autopsies[0],
+        run="x" * 200,
+        kills=tuple(kill(n, n, name="y" * 200, sentence="z" * 300) for n in range(1, 11)),
+    )
+    page = dataclasses.replace(usual, autopsies=(*usual.autopsies, endless))
+    path = folder / "autopsy.html"
+    path.write_text(render_autopsy(page), encoding="utf-8")
+    (folder / "report.html").write_text(render_html(page), encoding="utf-8")
+    return path
+
+
+def test_the_page_of_kills_asks_nobody_and_leads_back(browser: Browser, autopsy_page: Path) -> None:
+    browser.show(autopsy_page, PHONE, dark=True)
+    assert browser.requested() == {autopsy_page.as_uri()}
+    assert browser.driver.get_log("browser") == []
+    assert 0 < browser.ask("document.querySelector('h1').getBoundingClientRect().bottom") < PHONE[1]
+    browser.driver.find_element("css selector", ".top a").click()
+    link = browser.driver.find_element("css selector", "#autopsy a")
+    browser.driver.get(link.get_attribute("href"))
+    assert browser.ask("document.querySelector(location.hash) !== null")
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP])
@@ -113,7 +145,7 @@ def test_the_policy_forbids_what_an_injected_element_would_ask_for(browser: Brow
 
 
 @pytest.mark.parametrize("size", [PHONE, (700, 900), DESKTOP])
-@pytest.mark.parametrize("which", ["page", "odd_page", "verify_page"])
+@pytest.mark.parametrize("which", ["page", "odd_page", "verify_page", "autopsy_page"])
 def test_the_page_never_scrolls_sideways(
     browser: Browser, which: str, size: tuple[int, int], request: pytest.FixtureRequest
 ) -> None:
@@ -208,7 +240,7 @@ def test_on_paper_every_stack_is_unfolded(browser: Browser, page: Path) -> None:
 def test_links_lead_to_files_that_exist(browser: Browser, page: Path) -> None:
     browser.show(page, DESKTOP)
     links = browser.ask("[...document.querySelectorAll('a')].map(a => a.getAttribute('href'))")
-    assert len(links) == 3
+    assert len(links) == 4
     for link in links:
         assert not urlsplit(link).scheme
         assert not link.startswith("/")

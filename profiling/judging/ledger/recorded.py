@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,11 +22,11 @@ from profiling.values import Ledger, Profile, RunResult
 _HEAP = "[heap]"
 
 
-def explain_with_ledger(recorded: RecordedPass, *, source_lines: bool) -> Profile:
+def explain_with_ledger(recorded: RecordedPass, *, source_lines: bool, stop: threading.Event | None = None) -> Profile:
     """What `memray_pass.explain` says of a pass, and its ledger, which is made while the flame graphs are drawn."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         ledger = pool.submit(_ledger_or_reason, recorded.directory)
-        profile = explain(recorded, source_lines=source_lines)
+        profile = explain(recorded, source_lines=source_lines, stop=stop)
         return msgspec.structs.replace(profile, ledger=ledger.result())
 
 

@@ -38,6 +38,14 @@ def is_capture(file: Path) -> bool:
     return head.startswith(_MAGIC) or (head.startswith(_LZ4_MAGIC) and _MAGIC in head)
 
 
+def ended_early(capture: Path) -> str | None:
+    """Why recording ended before the process did: `limit`, the capture's; `disk`, there was no more room. None: it did not."""
+    try:
+        return (capture.with_name(f"{capture.name}.ended").read_text() or "limit").strip()
+    except OSError:
+        return None
+
+
 def is_blank(capture: Path) -> bool:
     """Whether the process came to its end before a whole head was written, or the file is not there."""
     head = _first_bytes(capture)

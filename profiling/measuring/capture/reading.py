@@ -70,10 +70,10 @@ class Chosen:
     reader: FileReader
 
 
-def choose(captures: Iterable[Path], at: At = "kill") -> Chosen | None:
-    """The capture that `held` looks into. Raises `DataError` as `held` does."""
+def choose(captures: Iterable[Path], at: At = "kill", *, ended: bool = False) -> Chosen | None:
+    """The capture that `held` looks into; `ended`: be its process's end clean or not. Raises `DataError` as `held` does."""
     paths = [path for path in captures if not is_blank(path)]
-    if at == "kill":
+    if at == "kill" and not ended:
         paths = [path for path in paths if not ended_cleanly(path)]
     best: Chosen | None = None
     best_bytes = -1

@@ -187,6 +187,10 @@ class RunningTree:
         self._last = Counters(oom_kills=0, peak_charged_bytes=None)
         self.source = SampleSource(version=version, directory=str(self._memory))
 
+    @property
+    def cgroup(self) -> str:
+        return self._memory.name
+
     def sample(self, path: Path, hz: float) -> Sampling:
         return sample(self.source.version, self.source.directory, path, hz, traced=self._traced)
 
