@@ -82,7 +82,7 @@ def diff(
         observer.notify(Note(text=f"reading {len(files)} captures, {megabytes:,.0f} MB"))
         try:
             sides = experiment.read(run)
-        except DataError:
+        except (DataError, KeyboardInterrupt):
             directory.rmdir()  # there is nothing in it to be seen
             raise
         experiment.save(directory, run, *sides)
