@@ -16,6 +16,7 @@ from profiling.experiments import diff as experiment
 from profiling.judging.stacks.graph import flame_graph
 from profiling.judging.stacks.naming import NamedStacks, compared
 from profiling.judging.stacks.tables import difference
+from profiling.manifests.secrets import redacted_words
 from profiling.measuring import store
 from profiling.measuring.events import Note
 from profiling.stacks import END, PEAK, Stacks
@@ -72,7 +73,7 @@ def diff(
         after=experiment.source(after),
         at=at,
         fail_above_bytes=fail_above,
-        argv=tuple(sys.orig_argv[1:]),
+        argv=redacted_words(sys.orig_argv[1:]),
         created_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     )
     directory = bench.new_directory(out, "diff")
@@ -82,7 +83,7 @@ def diff(
         observer.notify(Note(text=f"reading {len(files)} captures, {megabytes:,.0f} MB"))
         try:
             sides = experiment.read(run)
-        except DataError:
+        except (DataError, KeyboardInterrupt):
             directory.rmdir()  # there is nothing in it to be seen
             raise
         experiment.save(directory, run, *sides)

@@ -9,7 +9,6 @@ import msgspec
 
 from profiling.differences import AFTER, BEFORE, DiffRun, Source
 from profiling.errors import DataError
-from profiling.manifests.secrets import redacted_words
 from profiling.measuring import capture, store, stored_stacks
 from profiling.stacks import END, PEAK, Stacks
 from profiling.values import RunResult
@@ -68,10 +67,9 @@ def _read(run: DiffRun) -> tuple[Stacks, Stacks]:
 
 def save(directory: Path, run: DiffRun, before: Stacks, after: Stacks) -> None:
     """Write `diff.json` and the stacks of both sides. Raises OutputError."""
-    shown = msgspec.structs.replace(run, argv=redacted_words(run.argv))
     stored_stacks.save(directory / _stacks_name(BEFORE), before)
     stored_stacks.save(directory / _stacks_name(AFTER), after)
-    store.write_atomically(directory / FILE_NAME, msgspec.json.format(msgspec.json.encode(shown), indent=1))
+    store.write_atomically(directory / FILE_NAME, msgspec.json.format(msgspec.json.encode(run), indent=1))
 
 
 def load(directory: Path) -> tuple[DiffRun, Stacks, Stacks]:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
@@ -15,38 +12,12 @@ from msgspec.structs import replace
 
 from reports.autopsy.html import render_html as render_autopsy
 from reports.html import render_html
-from tests.browser import needs_chromium, open_chromium
+from tests.browser import DESKTOP, PHONE, Browser, needs_chromium, open_chromium
 from tests.reports.factory import api_problems, kill, never_ready, per_request, profiles, proved, singleton, verified
 
 pytestmark = needs_chromium
 
-PHONE, DESKTOP = (360, 640), (1280, 800)
 LONG = "workers=2,threads=16,preload=yes,checkpoint=safetensors,allocator=jemalloc" * 3
-
-
-@dataclass
-class Browser:
-    driver: Any
-
-    def show(self, page: Path, size: tuple[int, int], *, dark: bool = False) -> None:
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-        self.driver.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] < 600},
-        )
-        self.driver.get_log("performance")
-        self.driver.get_log("browser")
-        self.driver.get(page.as_uri())
-
-    def ask(self, script: str, *arguments: Any) -> Any:
-        return self.driver.execute_script(f"return {script}", *arguments)
-
-    def requested(self) -> set[str]:
-        """URLs of all requests since the page was opened, save those that carry their own data."""
-        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        sent = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
-        return {url for url in sent if not url.startswith("data:")}
 
 
 @pytest.fixture(scope="module")
@@ -189,28 +160,8 @@ def test_picture_and_colours_follow_the_reader(browser: Browser, page: Path, siz
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_stands_out_from_what_it_is_on(browser: Browser, page: Path, dark: bool) -> None:
-    """WCAG AA: 4.5 to 1."""
     browser.show(page, DESKTOP, dark=dark)
-    faint = browser.ask(
-        """(() => {
-          const channel = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-          const rgba = text => text.match(/[\\d.]+/g).map(Number);
-          const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-          const behind = e => {
-            const colour = rgba(getComputedStyle(e).backgroundColor);
-            return colour.length === 3 || colour[3] === 1 ? colour : behind(e.parentElement);
-          };
-          const bad = [];
-          for (const e of document.querySelectorAll('main *')) {
-            if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || !e.checkVisibility()) continue;
-            const [a, b] = [light(rgba(getComputedStyle(e).color)), light(behind(e))].sort((x, y) => y - x);
-            const ratio = (a + 0.05) / (b + 0.05);
-            if (ratio < 4.5) bad.push(`${e.tagName}.${e.className} ${ratio.toFixed(2)} ${e.textContent.slice(0, 30)}`);
-          }
-          return bad;
-        })()"""
-    )
-    assert faint == []
+    assert browser.faint() == []
 
 
 def luminance(browser: Browser, expression: str) -> float:

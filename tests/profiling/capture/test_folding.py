@@ -49,7 +49,7 @@ FORKING = f"""
 
     def pause():
         import time
-        time.sleep(0.1)  # memray looks every 10 ms
+        time.sleep(0.5)  # memray looks every 10 ms, where it gets the processor
 
     # One alone holds most, but two hold more together, and they are not there when it is.
     alone = child({70 * MB}, ended)
