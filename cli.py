@@ -23,6 +23,7 @@ _COMMANDS = {
     "profile": "A memray pass: flame graphs, and the lines that hold the memory.",
     "report": "Render again from what is on disk.",
     "verify": "Before the deploy: one service under its limits, a checklist, pass or fail.",
+    "observe": "The memory of what runs already: a container, a cgroup or a process, with or without load.",
     "serve": "The reference backend under a memory limit, in the foreground.",
 }
 

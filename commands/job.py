@@ -54,7 +54,7 @@ def make_job(
     rate: float | None = None,
 ) -> Job:
     """What the options say, over what the config file says, over the defaults. Raises ConfigError."""
-    said = _config(target, command)
+    said = config_of(target, command)
     if said is None:
         measured = reference.target(checkpoint or reference.CHECKPOINTS[0])
         said = config.Config(
@@ -72,7 +72,9 @@ def make_job(
     return Job(
         target=_with_build_args(said.target, build_arg),
         limits=_sum_of_limits(said.target, memory, cpus) if said.target.is_system else _limits(said, memory, cpus),
-        load=_load(_first(users, said.users), _first(duration, said.duration_s), _first(rate, said.rate)),
+        load=make_load(
+            first_said(users, said.users), first_said(duration, said.duration_s), first_said(rate, said.rate)
+        ),
         variants=said.variants,
         budget=said.budget,
         notes=tuple(note for manifest in said.manifests for note in _notes(manifest)),
@@ -82,14 +84,14 @@ def make_job(
 
 def _limits(said: config.Config, memory: int | None, cpus: float | None) -> Limits:
     """Those of a single service."""
-    memory_bytes = _first(memory, said.memory_bytes)
+    memory_bytes = first_said(memory, said.memory_bytes)
     if memory_bytes is None:
         raise ConfigError(
             "no memory limit is given",
             "say --memory 512MiB, or set target.memory or target.manifest in the config file",
         )
     return Limits(
-        memory_bytes=memory_bytes - memory_bytes % 4096, cpus=_first(cpus, said.cpus), oom_group=said.oom_group
+        memory_bytes=memory_bytes - memory_bytes % 4096, cpus=first_said(cpus, said.cpus), oom_group=said.oom_group
     )
 
 
@@ -135,21 +137,24 @@ def _with_arguments(service: Service, arguments: dict[str, str]) -> Service:
     return msgspec.structs.replace(service, image=msgspec.structs.replace(service.image, build=build))
 
 
-def _first(said: Said | None, otherwise: Said) -> Said:
+def first_said(said: Said | None, otherwise: Said) -> Said:
     """What was said, even 0, which is then refused rather than replaced."""
     return otherwise if said is None else said
 
 
-def _load(users: int | None, duration_s: float | None, rate: float | None) -> LoadPlan:
+def make_load(users: int | None, duration_s: float | None, rate: float | None) -> LoadPlan:
+    """A steady load, by default 8 users for 20 s. Raises ConfigError."""
     try:
-        return LoadPlan.constant(_first(users, _DEFAULT_USERS), _first(duration_s, _DEFAULT_DURATION_S), rate=rate)
+        return LoadPlan.constant(
+            first_said(users, _DEFAULT_USERS), first_said(duration_s, _DEFAULT_DURATION_S), rate=rate
+        )
     except ValueError as error:
         raise ConfigError(
             f"load: {error}", "correct --users, --duration or --rate, or [load] in the config file"
         ) from error
 
 
-def _config(target: str | None, command: Sequence[str]) -> config.Config | None:
+def config_of(target: str | None, command: Sequence[str]) -> config.Config | None:
     """The config that is meant; None for the reference target."""
     if command:
         if target is not None:

@@ -42,6 +42,7 @@ DOCUMENTS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "error": (Failed,),
     "init": (Written,),
     "imports": (ImportCosts,),
+    "observe": (Comparison,),
     "profile": (Profiled,),
     "report": (Comparison, Verification, ImportCosts, SeriesFiles),
     "verify": (Verification,),

@@ -162,7 +162,7 @@ class Budget(Value, frozen=True, kw_only=True):
 
 
 class Phase(Value, frozen=True, kw_only=True):
-    """A stretch of a run: `drop-caches`, `start`, `load`, `settle`, `openapi`, `probe`, `stop`."""
+    """A stretch of a run: `drop-caches`, `start`, `load`, `watch`, `settle`, `openapi`, `probe`, `stop`."""
 
     name: str
     start_ns: int
@@ -290,6 +290,23 @@ class KernelLog(Value, frozen=True, kw_only=True):
     """Its pids are those that the run's processes have for themselves: no pid namespace lies between."""
 
 
+class Watched(Value, frozen=True, kw_only=True):
+    """What ran already when it was looked at: nothing of it was started, limited or ended by us."""
+
+    what: str
+    """In words: `container web (docker)`, `cgroup /system.slice/web.service`, `process 4711`."""
+    kind: str
+    """`container`, `cgroup` or `process`: what was named."""
+    limit_bytes: int | None
+    """The smallest limit in force on it, or the one that it was to be held against; None: there is none."""
+    assumed: bool = False
+    """The limit was named by whoever watched, and no kernel keeps it."""
+    kills_before: int | None = None
+    """What the kernel had counted when the watch began; None: nothing counts kills there."""
+    url: str | None = None
+    """Where load was sent to."""
+
+
 class RunResult(Value, frozen=True, kw_only=True):
     """One run as measured; what is in bulk (samples, requests) lies beside it on disk."""
 
@@ -298,10 +315,14 @@ class RunResult(Value, frozen=True, kw_only=True):
     variant: str
     """What is compared; runs that repeat one share it."""
     target: Target
-    limits: Limits
-    load: LoadPlan
+    limits: Limits | None
+    """None: there was none, which is so of what was only watched."""
+    load: LoadPlan | None
+    """None: nothing was sent."""
     sandbox: str
-    """`cgroup-v1`, `cgroup-v2`, `docker` or `podman`."""
+    """`cgroup-v1`, `cgroup-v2`, `docker` or `podman`; `processes`: read from /proc, with nothing that limits them together."""
+    watched: Watched | None = None
+    """What it was, where it ran already; None: the service was started for the run."""
     argv: tuple[str, ...]
     """The command that made the run."""
     services: tuple[ServiceResult, ...] = ()
@@ -310,7 +331,8 @@ class RunResult(Value, frozen=True, kw_only=True):
     """Wall clock, ISO 8601 with offset."""
     outcome: Outcome
     stop_reason: str | None = None
-    oom_kills: int = 0
+    oom_kills: int | None = 0
+    """None: nothing counted them."""
     kills_certain: bool = True
     """False: the counter went with the container's cgroup, and what it counted in its last milliseconds may be missing."""
     engine_oom_flag: bool | None = None
@@ -362,12 +384,13 @@ class Finding(Value, frozen=True, kw_only=True):
 
 
 class ServiceSummary(Value, frozen=True, kw_only=True):
-    """The figures of one service, as `--json` prints them for each of several."""
+    """The figures of one service, as `--json` prints them for each of several. What was only watched may have no limit,
+    nothing that counts its kills, and no known start."""
 
     name: str
-    oom_kills: int
+    oom_kills: int | None
     restarts: int
-    memory_limit_bytes: int
+    memory_limit_bytes: int | None
     peak_unreclaimable_bytes: int | None
     peak_charged_bytes: int | None
     peak_working_set_bytes: int | None
@@ -375,7 +398,7 @@ class ServiceSummary(Value, frozen=True, kw_only=True):
     peak_pss_bytes: int | None
     headroom_bytes: int | None
     startup_s: float | None
-    ready: bool
+    ready: bool | None
     growth_bytes_per_request: float | None
     growth_low: float | None
     growth_high: float | None

@@ -66,10 +66,13 @@ def headroom(summary: Summary) -> str:
 
 def headroom_share(summary: Summary) -> float | None:
     """Headroom as a fraction of the limit that it is kept from; None where unmeasured."""
-    if summary.headroom_bytes is None or summary.memory_limit_bytes <= 0:
-        return None
-    least = tightest(summary)
-    return summary.headroom_bytes / (least or summary).memory_limit_bytes
+    limit = (tightest(summary) or summary).memory_limit_bytes
+    return summary.headroom_bytes / limit if limit and summary.headroom_bytes is not None else None
+
+
+def count(number: int | None) -> str:
+    """With commas; a dash where nothing counted."""
+    return NONE if number is None else f"{number:,}"
 
 
 def per_request(value: float | None) -> str:
@@ -112,7 +115,7 @@ GROUPS: tuple[Group, ...] = (
             Figure(
                 "OOM kills",
                 "Processes that the kernel killed at the limit, by its own counter.",
-                _of(lambda s: f"{s.oom_kills:,}"),
+                _of(lambda s: count(s.oom_kills)),
                 ("oom_kills",),
             ),
             Figure(

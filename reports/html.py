@@ -14,8 +14,8 @@ from profiling.manifests.secrets import redacted, redacted_words
 from profiling.units import format_bytes, format_ms, format_percent
 from profiling.values import HeldMemory, Limits, Profile, Summary
 from reports import plots
-from reports.autopsy.words import PAGE_NAME, count, run_name, telling
-from reports.figures import GROUPS, NONE, headroom, rate
+from reports.autopsy.words import PAGE_NAME, kill_count, run_name, telling
+from reports.figures import GROUPS, NONE, count, headroom, rate
 from reports.page import environment
 from reports.words import (
     CHECK_NAMES,
@@ -72,6 +72,7 @@ def render_html(report: Report) -> str:
         command_line=shlex.join(redacted_words(report.argv)),
         roots=source_roots(report),
         single=len(report.runs) == 1,
+        shows_load=plots.shows_load(report.runs),
         left_out=max(0, len(pictured(report.runs)) - plots.RUNS_AT_MOST),
     )
 
@@ -153,8 +154,8 @@ def _facts(report: Report) -> list[Fact]:
 
 
 def _cpus(run: AnalysedRun) -> str:
-    def text(limits: Limits) -> str:
-        return f"{limits.cpus:g} CPUs" if limits.cpus else "none"
+    def text(limits: Limits | None) -> str:
+        return f"{limits.cpus:g} CPUs" if limits and limits.cpus else "none"
 
     if not run.services:
         return text(run.result.limits)
@@ -162,6 +163,8 @@ def _cpus(run: AnalysedRun) -> str:
 
 
 def _command(run: AnalysedRun) -> str:
+    if run.result.watched is not None:
+        return f"{run.result.watched.what}, which ran already"
     contained = run.result.environment and run.result.environment.image
     lines = []
     for service in run.result.target.services:
@@ -176,10 +179,13 @@ def _command(run: AnalysedRun) -> str:
 
 def _load(run: AnalysedRun) -> str:
     plan = run.result.load
+    if plan is None:
+        return "none of ours"
+    where = f" at {run.result.watched.url}" if run.result.watched else ""
     kind = f", {plan.rate:g} requests/s (open loop)" if plan.rate is not None else ""
     stages = len(plan.stages)
     shape = f" in {stages} stages" if stages > 1 else ""
-    return f"up to {plan.peak_users:,} users for {plan.duration_s:g} s{shape}{kind}, seed {plan.seed}"
+    return f"up to {plan.peak_users:,} users for {plan.duration_s:g} s{shape}{kind}, seed {plan.seed}{where}"
 
 
 def _packages(run: AnalysedRun) -> str | None:
@@ -223,6 +229,7 @@ _ENVIRONMENT = environment(
     level_sign=level_sign,
     is_candidate=is_candidate,
     kills=kills,
+    count=count,
     headroom=headroom,
     rate=rate,
     bar_percent=_bar_percent,
@@ -231,7 +238,7 @@ _ENVIRONMENT = environment(
     held_percent=held_percent,
     held_whole=_held_whole,
     AUTOPSY_NAME=PAGE_NAME,
-    killed=count,
+    killed=kill_count,
     run_name=run_name,
     telling=telling,
     place=place,

@@ -120,14 +120,14 @@ class LiveView:
 
     def notify(self, event: Event, /) -> None:
         with self._lock:
-            before = self._progress.tick.oom_kills if self._progress.tick else 0
+            before = (self._progress.tick.oom_kills or 0) if self._progress.tick else 0
             self._progress.apply(event)
         match event:
             case RunFinished():
                 self._console.print(_finished(event))
             case Note():
                 self._console.print(Text(f"  {printable(event.text)}", style="dim"))
-            case Tick() if event.oom_kills > before:
+            case Tick() if (event.oom_kills or 0) > before:
                 self._live.refresh()  # a kill is shown at once
             case _:
                 pass
@@ -188,11 +188,14 @@ def _memory(tick: Tick, width: int) -> Text:
     text = Text("  memory  ", style="dim")
     if tick.unreclaimable_bytes is None:
         return text.append("not measured yet", style="not dim")
-    share = tick.unreclaimable_bytes / tick.limit_bytes if tick.limit_bytes else 0.0
-    full = max(0, min(width, round(share * width)))
-    style = "red" if share > 0.9 else "yellow" if share > 0.75 else "green"
-    text.append("█" * full, style=f"not dim {style}").append("░" * (width - full))
-    text.append(f"  {of_limit(tick.unreclaimable_bytes, tick.limit_bytes)} ({share * 100:.0f} %)", style="not dim")
+    if not tick.limit_bytes:
+        text.append(f"{format_bytes(tick.unreclaimable_bytes)}, no limit", style="not dim")
+    else:
+        share = tick.unreclaimable_bytes / tick.limit_bytes
+        full = max(0, min(width, round(share * width)))
+        style = "red" if share > 0.9 else "yellow" if share > 0.75 else "green"
+        text.append("█" * full, style=f"not dim {style}").append("░" * (width - full))
+        text.append(f"  {of_limit(tick.unreclaimable_bytes, tick.limit_bytes)} ({share * 100:.0f} %)", style="not dim")
     if tick.charged_bytes is not None:
         text.append(f"  charged {format_bytes(tick.charged_bytes)}")
     return text
@@ -220,16 +223,19 @@ def _ending(event: RunFinished) -> str:
         parts.append(kills(event.oom_kills))
     if event.peak_unreclaimable_bytes is not None:
         parts.append(f"peak {of_limit(event.peak_unreclaimable_bytes, event.limit_bytes)}")
-    answered = event.requests - event.failures
-    parts.append(f"{answered:,} of {event.requests:,} answered" if event.requests else "nothing was sent")
+    if event.requests is not None:
+        answered = event.requests - event.failures
+        parts.append(f"{answered:,} of {event.requests:,} answered" if event.requests else "nothing was sent")
     if event.reason:
         parts.append(event.reason)
     return ", ".join(parts)
 
 
 def _plan(event: RunStarted) -> str:
-    cpus = f" and {event.limits.cpus:g} CPUs" if event.limits.cpus is not None else ""
     load = f", {_users(event.planned_users)} for {format_seconds(event.planned_load_s)}" if event.planned_users else ""
+    if event.limits is None:
+        return f"no limit ({event.sandbox}){load}"
+    cpus = f" and {event.limits.cpus:g} CPUs" if event.limits.cpus is not None else ""
     return f"limit {format_bytes(event.limits.memory_bytes)}{cpus} ({event.sandbox}){load}"
 
 

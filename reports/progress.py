@@ -11,6 +11,7 @@ PHASES = {
     "drop-caches": "dropping page caches",
     "start": "starting",
     "load": "under load",
+    "watch": "watching",
     "settle": "settling",
     "openapi": "asking by its OpenAPI document",
     "probe": "sending bad input",

@@ -17,8 +17,8 @@ from profiling.judging.cause import named
 from profiling.judging.report import AnalysedRun, Report
 from profiling.units import format_bytes, format_ms, format_percent, format_seconds
 from profiling.values import HeldMemory, Profile, Summary
-from reports.autopsy.words import count, page_path, run_name, telling, when
-from reports.figures import NONE, headroom, rate
+from reports.autopsy.words import kill_count, page_path, run_name, telling, when
+from reports.figures import NONE, count, headroom, rate
 from reports.words import (
     BAD,
     CHECK_NAMES,
@@ -156,11 +156,11 @@ def _runs(console: Console, report: Report) -> None:
     for start in range(0, len(summaries), across):
         block = summaries[start : start + across]
         column = min(34, (console.width - 2 - _LABEL_WIDTH) // max(len(block), min(2, across)))
-        _block(console, block, candidates, column)
+        _block(console, block, candidates, column, loaded=any(run.result.load for run in report.runs))
         console.print()
 
 
-def _block(console: Console, block: list[Summary], candidates: set[str], column: int) -> None:
+def _block(console: Console, block: list[Summary], candidates: set[str], column: int, *, loaded: bool) -> None:
     def row(label: str, cell: Callable[[Summary], Text]) -> None:
         line = Text("  ").append(set_cell_size(label, _LABEL_WIDTH), style="dim" if label else "")
         for summary in block:
@@ -177,17 +177,20 @@ def _block(console: Console, block: list[Summary], candidates: set[str], column:
     row("outcome", _outcome)
     row(
         "OOM kills",
-        lambda summary: Text(f"{summary.oom_kills:,}", style="bold red" if summary.oom_kills else ""),
+        lambda summary: Text(count(summary.oom_kills), style="bold red" if summary.oom_kills else ""),
     )
     plain("peak memory", lambda summary: of_limit(summary.peak_unreclaimable_bytes, summary.memory_limit_bytes))
-    row("", lambda summary: _bar(summary, min(20, column - 2)))
+    if any(peak_share(summary) is not None for summary in block):
+        row("", lambda summary: _bar(summary, min(20, column - 2)))
     for name in dict.fromkeys(service.name for summary in block for service in summary.services):
         row(f"· {shorten(name, _LABEL_WIDTH - 3)}", partial(_service, name=name))
     plain("headroom", headroom)
-    plain("answered", _answered)
-    plain("requests/s", lambda summary: rate(summary.rps))
-    plain("p50 / p95", _latencies)
-    plain("start-up", lambda summary: format_seconds(summary.startup_s))
+    if loaded:
+        plain("answered", _answered)
+        plain("requests/s", lambda summary: rate(summary.rps))
+        plain("p50 / p95", _latencies)
+    if any(summary.ready is not None for summary in block):
+        plain("start-up", lambda summary: format_seconds(summary.startup_s))
 
 
 def _sandbox(run: AnalysedRun) -> str:
@@ -260,7 +263,7 @@ def _autopsies(console: Console, report: Report) -> None:
         text = Text(f"{run_name(found)}: ", style="bold").append(found.sentence, style="not bold")
         wrapped(console, text, "  ✗ ", style=_STYLES[BAD])
         first = found.kills[0]
-        rest = count(found) - 1
+        rest = kill_count(found) - 1
         more = f"; {rest} more" if rest else ""
         whom = f": {named(first.process)}" if first.process else ""
         wrapped(console, Text(f"first {when(first)}{whom}{more}"), "    ", style="dim")

@@ -87,6 +87,7 @@ _CLAIMS: dict[Claim, str] = {
     Claim.INCONCLUSIVE: "inconclusive",
 }
 _VERIFIED = {"pass": "verified", "fail": "not fit", "inconclusive": "inconclusive"}
+_WATCHED = {"pass": "held", "inconclusive": "inconclusive"}
 _STATUSES: dict[str, Sign] = {
     "pass": Sign("pass", "✓", GOOD),
     "fail": Sign("fail", "✗", BAD),
@@ -110,7 +111,9 @@ def verdict_sign(report: Report) -> Sign:
     status = _STATUSES.get(verdict.status, _STATUSES["inconclusive"])
     if report.checks:
         return Sign(_VERIFIED[verdict.status], status.symbol, status.tone)
-    if len(report.runs) == 1 and verdict.claim is Claim.INCONCLUSIVE:
+    if len(report.runs) == 1 and report.runs[0].result.watched and verdict.status != "fail":
+        word = _WATCHED[verdict.status]
+    elif len(report.runs) == 1 and verdict.claim is Claim.INCONCLUSIVE:
         word = outcome_sign(report.runs[0].summary).word
     else:
         word = _CLAIMS[verdict.claim]
@@ -162,8 +165,10 @@ def api_problems(report: Report) -> list[tuple[Sign, ApiProblem]]:
     ]
 
 
-def kills(count: int) -> str:
+def kills(count: int | None) -> str:
     """The count in words: no OOM kill, 1 OOM kill, 5 OOM kills."""
+    if count is None:
+        return "kills not counted"
     return "no OOM kill" if count == 0 else f"{count:,} OOM kill{'s' if count != 1 else ''}"
 
 
@@ -179,8 +184,10 @@ def place(frame: Frame, roots: tuple[str, ...]) -> str:
     return f"{short_path(frame.file, roots)}:{frame.line}" if frame.file else ""
 
 
-def of_limit(size: int | None, limit: int) -> str:
+def of_limit(size: int | None, limit: int | None) -> str:
     """A size beside its limit: "408 of 512 MiB", "900 MiB of 1 GiB"; a common unit is said once."""
+    if limit is None:
+        return format_bytes(size)
     whole = format_bytes(limit)
     if size is None:
         return f"– of {whole}"
@@ -190,7 +197,7 @@ def of_limit(size: int | None, limit: int) -> str:
 
 def peak_share(summary: Summary) -> float | None:
     """Peak of the unreclaimable memory as a fraction of the limit; None where unmeasured."""
-    if summary.peak_unreclaimable_bytes is None or summary.memory_limit_bytes <= 0:
+    if summary.peak_unreclaimable_bytes is None or not summary.memory_limit_bytes:
         return None
     return summary.peak_unreclaimable_bytes / summary.memory_limit_bytes
 

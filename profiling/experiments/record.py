@@ -24,6 +24,7 @@ from profiling.values import SCHEMA_VERSION, Budget, Profile, Value
 
 FILE_NAME = "experiment.json"
 VERIFY = "verify"
+OBSERVE = "observe"
 _PHASES_OF_A_RUN = ("start", "load")
 
 
@@ -95,7 +96,7 @@ def report(directory: Path, experiment: Experiment) -> Report:
     return Report(
         command=experiment.command,
         verdict=judge_comparison(runs, candidate),
-        candidate=candidate,
+        candidate=None if experiment.command == OBSERVE else candidate,
         runs=tuple(runs),
         profiles=experiment.profiles,
         argv=redacted_words(experiment.argv),  # as it was given, when it was not read from disk

@@ -33,7 +33,8 @@ Records = NDArray[np.void]
 
 def analyse(run: StoredRun) -> AnalysedRun:
     """Everything about one run that can be read off its data; findings are left to `findings`."""
-    result, samples = run.result, run.samples
+    result = run.result
+    samples = kills_of_run(run.samples, result)
     sent = run.requests[run.requests["outcome"] != RequestOutcome.NOT_SENT] if len(run.requests) else run.requests
     services = tuple(analyse(part) for part in run.parts)
     summary = _summary(run, sent)
@@ -69,9 +70,19 @@ def memory_series(samples: Records, start_ns: int) -> MemorySeries:
         empty = np.empty(0)
         return MemorySeries(t_s=empty, **dict.fromkeys(_CURVES, empty))
     curves = {name: samples[name].astype(np.float64) for name in _CURVES}
-    for name in ("rss", "pss"):
-        curves[name][samples[name] == UNMEASURED] = np.nan
+    for name, curve in curves.items():
+        curve[samples[name] == UNMEASURED] = np.nan
     return MemorySeries(t_s=(samples["t_ns"] - start_ns) / 1e9, **curves)
+
+
+def kills_of_run(samples: Records, result: RunResult) -> Records:
+    """The samples with the kills that were counted during the run: what was watched may have been killed before."""
+    before = result.watched.kills_before if result.watched else 0
+    if not before:
+        return samples
+    counted = np.array(samples)
+    counted["oom_kills"] -= before
+    return counted
 
 
 def load_series(requests: Records, result: RunResult) -> LoadSeries:
@@ -86,7 +97,8 @@ def load_series(requests: Records, result: RunResult) -> LoadSeries:
     p95 = np.full(bins, np.nan)
     for number in np.unique(second[good]):
         p95[number] = np.percentile(latency[good & (second == number)], 95)
-    planned = np.array([result.load.users_at(number + 0.5) for number in range(bins)], dtype=np.float64)
+    plan = result.load
+    planned = np.array([plan.users_at(number + 0.5) if plan else 0 for number in range(bins)], dtype=np.float64)
     return LoadSeries(
         t_s=(result.load_start_ns - result.start_ns) / 1e9 + np.arange(bins, dtype=np.float64),
         users=planned,
@@ -111,7 +123,7 @@ def sample_gaps_ms(samples: Records, from_ns: int, to_ns: int) -> Array:
 
 def _summary(run: StoredRun, sent: Records) -> Summary:
     result, samples = run.result, run.samples
-    limit = result.limits.memory_bytes
+    limit = result.limits.memory_bytes if result.limits else None
     peak = _peak(samples, "unreclaimable")
     good = sent["outcome"] == RequestOutcome.OK if len(sent) else np.empty(0, bool)
     p50, p95, p99 = _percentiles(latency_ms(sent[good])) if good.any() else (None, None, None)
@@ -129,9 +141,9 @@ def _summary(run: StoredRun, sent: Records) -> Summary:
         peak_working_set_bytes=_peak(samples, "working_set"),
         peak_rss_bytes=_peak(samples, "rss"),
         peak_pss_bytes=_peak(samples, "pss"),
-        headroom_bytes=None if peak is None else limit - peak,
+        headroom_bytes=None if peak is None or limit is None else limit - peak,
         startup_s=_since_start(result.ready_ns, result),
-        ready=result.ready_ns is not None,
+        ready=None if result.watched else result.ready_ns is not None,
         requests=len(sent),
         failures=int(len(sent) - good.sum()),
         availability=float(good.mean()) if len(sent) else None,
@@ -193,6 +205,8 @@ def _dark_share(sent: Records, result: RunResult) -> float | None:
 def _kill_times(samples: Records, result: RunResult) -> tuple[float, ...]:
     """When the kernel's count rose, in seconds since the start; kills after the last sample stand at the run's end."""
     times: list[float] = []
+    if result.oom_kills is None:
+        return ()
     if len(samples):
         rises = np.diff(samples["oom_kills"], prepend=0)
         for index in np.flatnonzero(rises > 0):
@@ -202,11 +216,12 @@ def _kill_times(samples: Records, result: RunResult) -> tuple[float, ...]:
 
 
 def _restarts(samples: Records, result: RunResult) -> int:
-    """Processes that went and were replaced between the first `ready` and the end of the service's watch."""
+    """Processes that went and were replaced between the first `ready`, or the start of the watch, and its end."""
     stop = next((phase.start_ns for phase in result.phases if phase.name == "stop"), result.end_ns)
-    if not len(samples) or result.ready_ns is None:
+    since_ns = result.start_ns if result.watched else result.ready_ns
+    if not len(samples) or since_ns is None:
         return 0
-    served = samples[(samples["t_ns"] >= result.ready_ns) & (samples["t_ns"] < stop)]
+    served = samples[(samples["t_ns"] >= since_ns) & (samples["t_ns"] < stop)]
     if not len(served):
         return 0
     return int(min(served["exits"][-1] - served["exits"][0], served["births"][-1] - served["births"][0]))

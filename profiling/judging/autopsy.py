@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from loadtests.requestlog import RequestOutcome
 from profiling.autopsies import Autopsy, Kill, KilledProcess, MemoryAtKill, RequestsInFlight
+from profiling.judging.analysis import kills_of_run
 from profiling.judging.cause import sentence
 from profiling.measuring.samples import UNMEASURED
 from profiling.measuring.store import StoredRun
-from profiling.values import CaptureEnd, KernelKill, KernelLog, Profile
+from profiling.values import CaptureEnd, KernelKill, KernelLog, Profile, RunResult
 
 KILLS_AT_MOST = 50
 AGES_AT_MOST = 50
@@ -23,7 +24,7 @@ _SEEN_AFTER_NS = 600_000_000
 """The kernel's count is read five times a second; on a busy machine a reading or two are late."""
 _UNSEEN_WITHIN_NS = 200_000_000
 _LEAST_FALL = 0.05
-"""Of the limit. The fall of the memory dates a kill to one sample; a smaller one may be anything."""
+"""Of the most that was held just before. The fall of the memory dates a kill to one sample; a smaller one may be anything."""
 _RECORDS_END_NS = (1_500_000_000, 500_000_000)
 """A killed process's last record is so much older or younger than the kill at most: at the limit memray's thread waits, too."""
 _BROKEN = (RequestOutcome.CONNECTION_ERROR, RequestOutcome.TIMEOUT)
@@ -64,7 +65,7 @@ def autopsy(run: StoredRun, profile: Profile | None = None) -> Autopsy | None:
         run=result.name,
         variant=result.variant,
         memray=bool(result.capture),
-        limit_bytes=result.limits.memory_bytes,
+        limit_bytes=_limit(result),
         sentence=telling.sentence,
         most_telling=telling.number,
         kernel_log=_of_log(result.kernel_log, len(kills)),
@@ -88,18 +89,18 @@ def kill_moments(run: StoredRun) -> list[Moment]:
 
     The count says so up to 0.2 s late; before that the memory of the killed process falls off, between two samples.
     """
-    samples, result = run.samples, run.result
+    samples, result = kills_of_run(run.samples, run.result), run.result
     moments: list[Moment] = []
     rises = np.diff(samples["oom_kills"], prepend=0) if len(samples) else np.empty(0, np.int64)
     for index in np.flatnonzero(rises > 0):
-        moments += _moments_before(samples, int(index), int(rises[index]), result.limits.memory_bytes, moments)
+        moments += _moments_before(samples, int(index), int(rises[index]), moments)
     last = len(samples) - 1 if len(samples) else None
     from_ns = int(samples["t_ns"][last]) if last is not None else result.start_ns
-    missing = result.oom_kills - len(moments)
+    missing = (result.oom_kills or 0) - len(moments)
     return moments + [Moment(from_ns, max(from_ns, result.end_ns), last)] * max(0, missing)
 
 
-def _moments_before(samples: Records, seen: int, kills: int, limit: int, earlier: Sequence[Moment]) -> list[Moment]:
+def _moments_before(samples: Records, seen: int, kills: int, earlier: Sequence[Moment]) -> list[Moment]:
     """The moments of the kills that were counted between the sample before `seen` and itself."""
     t_ns = samples["t_ns"]
     since = max(int(t_ns[seen]) - _SEEN_AFTER_NS, earlier[-1].before_ns if earlier else 0)
@@ -111,7 +112,7 @@ def _moments_before(samples: Records, seen: int, kills: int, limit: int, earlier
         end = at
         while end < len(held) - 1 and held[end + 1] < held[end]:
             end += 1
-        if held[at] - held[end] >= _LEAST_FALL * limit:
+        if held[at] - held[end] >= _LEAST_FALL * held.max():
             falls.append((int(held[at] - held[end]), first + at))
         at = max(end, at + 1)
     chosen = sorted(index for _, index in sorted(falls, reverse=True)[:kills])
@@ -235,7 +236,7 @@ def _memory(run: StoredRun, moment: Moment) -> MemoryAtKill | None:
     }  # fmt: skip
     if UNMEASURED in figures.values():
         return None
-    return MemoryAtKill(limit_bytes=run.result.limits.memory_bytes, **figures)
+    return MemoryAtKill(limit_bytes=_limit(run.result), **figures)
 
 
 def in_flight(run: StoredRun, moment: Moment) -> RequestsInFlight | None:
@@ -284,6 +285,10 @@ def _of_log(log: KernelLog | None, kills: int) -> str:
         counted = f"{log.source} names {len(log.kills)} processes for {kills} counted kills"
         return f"{counted}, so that which is whose is not known: {named}"
     return log.source
+
+
+def _limit(result: RunResult) -> int | None:
+    return result.limits.memory_bytes if result.limits else None
 
 
 def _alike(kills: Sequence[Kill]) -> list[Kill]:

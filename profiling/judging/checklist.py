@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from profiling.judging.report import AnalysedRun
-from profiling.judging.verdict import run_status, tightest
+from profiling.judging.verdict import run_status, tightest, users
 from profiling.units import format_bytes
 from profiling.values import Check, Claim, Verdict
 
@@ -16,7 +16,6 @@ def judge_checks(run: AnalysedRun, checks: Sequence[Check]) -> Verdict:
     failed = [check for check in checks if check.status == "fail"]
     unsure = [check for check in checks if check.status == "inconclusive"]
     warned = [check for check in checks if check.status == "warn"]
-    load = f"{run.result.load.peak_users} users" if run.result.load.peak_users != 1 else "1 user"
     if failed:
         others = len(failed) - 1
         more = f" ({others} more check{'s fail' if others > 1 else ' fails'})" if others else ""
@@ -32,7 +31,10 @@ def judge_checks(run: AnalysedRun, checks: Sequence[Check]) -> Verdict:
         headroom = format_bytes(run.summary.headroom_bytes)
         least = tightest(run.summary)
         where = f" in {least.name}" if least else ""
-        status, sentence = "pass", f"{name} holds {load} at {limit} with {headroom} of headroom{where}{but}."
+        status, sentence = (
+            "pass",
+            f"{name} holds {users(run.result)} at {limit} with {headroom} of headroom{where}{but}.",
+        )
     counts = [
         f"{len([c for c in checks if c.status == key])} {key}" for key in ("pass", "warn", "fail", "inconclusive")
     ]

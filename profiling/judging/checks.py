@@ -140,7 +140,7 @@ def _alive(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
 
 def _headroom(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
     summary = run.summary
-    if summary.peak_unreclaimable_bytes is None or summary.headroom_bytes is None:
+    if summary.headroom_bytes is None or not summary.memory_limit_bytes:
         return Check(id="headroom", status="inconclusive", measured="–", limit="", message="nothing was sampled")
     share = summary.headroom_bytes / summary.memory_limit_bytes
     measured = f"{format_bytes(summary.headroom_bytes)} ({format_percent(share)})"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from profiling.judging.analysis import sample_gaps_ms
 from profiling.judging.report import AnalysedRun
+from profiling.judging.watches import of_watch
 from profiling.measuring.samples import UNMEASURED
 from profiling.measuring.store import StoredRun
 from profiling.units import KIB, format_bytes, format_ms, format_percent
@@ -45,7 +46,7 @@ def with_findings(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Analys
     elif run.summary.outcome is Outcome.TIMED_OUT:
         own += _end(run)
     run = dataclasses.replace(run, services=tuple(of_services))
-    return _with(run, [*own, *answers, *_peak(run, budget), *_trust(run, stored)])
+    return _with(run, [*own, *answers, *_peak(run, budget), *of_watch(run), *_trust(run, stored)])
 
 
 def named(service: str, finding: Finding) -> Finding:
@@ -78,7 +79,7 @@ def _kills(run: AnalysedRun) -> list[Finding]:
         return []
     limit = format_bytes(summary.memory_limit_bytes)
     peak = result.kernel_peak_charged_bytes
-    if peak is not None and peak < _NEAR_LIMIT * summary.memory_limit_bytes:
+    if peak is not None and peak < _NEAR_LIMIT * (summary.memory_limit_bytes or 0):
         return [
             Finding(
                 id=KILLED_BY_ANOTHER_LIMIT,
@@ -93,9 +94,9 @@ def _kills(run: AnalysedRun) -> list[Finding]:
     when = (
         f"{first - run.load_s[0]:.1f} s into the load"
         if under_load and run.load_s
-        else f"{first:.1f} s after the start"
+        else f"{first:.1f} s after {'the watch began' if result.watched else 'the start'}"
     )
-    if run.ready_s is None:
+    if run.ready_s is None and result.watched is None:
         return [
             Finding(
                 id="oom-kill-at-start",
@@ -126,7 +127,9 @@ def _kill_count(run: AnalysedRun) -> list[Finding]:
                 level="warn",
                 message="the container's first process ended by SIGKILL, and its cgroup was gone before the kernel's count"
                 f" could be read: perhaps OOM-killed ({result.sandbox} {said})",
-                hint="run it as root, so that the counter can be held until it has been read",
+                hint="see the kernel's log (dmesg)"
+                if result.watched
+                else "run it as root, so that the counter can be held until it has been read",
             )
         ]
     if flag is None or flag == bool(kills):
@@ -149,6 +152,7 @@ def _stuck(run: AnalysedRun, stored: StoredRun) -> list[Finding]:
         summary.oom_kills
         or not summary.requests
         or (summary.availability or 0.0) >= _MOSTLY_ANSWERED
+        or summary.memory_limit_bytes is None
         or (summary.peak_unreclaimable_bytes or 0) < _NEAR_LIMIT * summary.memory_limit_bytes
         or result.load_start_ns is None
     ):
@@ -213,7 +217,7 @@ def _stalled_share(stored: StoredRun) -> float | None:
 
 def _end(run: AnalysedRun) -> list[Finding]:
     outcome, reason = run.summary.outcome, run.summary.stop_reason
-    log = f"its output is in {run.summary.run_dir}/service.log"
+    log = "see its own log" if run.result.watched else f"its output is in {run.summary.run_dir}/service.log"
     if outcome is Outcome.CRASHED:
         aborted = run.result.exit_status in (-signal.SIGABRT, 128 + signal.SIGABRT)
         hint = f"{_ABORT_HINT}; {log}" if aborted else log
@@ -239,12 +243,13 @@ def _end(run: AnalysedRun) -> list[Finding]:
                 hint="platforms kill it at each deploy, with the requests in flight; handle SIGTERM",
             )
         )
-    if run.summary.restarts > run.summary.oom_kills:
+    replaced = run.summary.restarts - (run.summary.oom_kills or 0)
+    if replaced > 0:
         found.append(
             Finding(
                 id="restarts",
                 level="warn",
-                message=f"{run.summary.restarts - run.summary.oom_kills} processes ended without an OOM kill and were replaced",
+                message=f"{replaced} processes ended without an OOM kill and were replaced",
                 hint=f"look for worker timeouts or crashes; {log}",
             )
         )
@@ -291,8 +296,10 @@ def _peak(run: AnalysedRun, budget: Budget) -> list[Finding]:
 
 def _headroom(run: AnalysedRun, budget: Budget) -> list[Finding]:
     summary = run.summary
-    if summary.headroom_bytes is None or summary.oom_kills:
+    if summary.headroom_bytes is None or not summary.memory_limit_bytes or summary.oom_kills:
         return []
+    if run.result.watched and summary.headroom_bytes < 0:
+        return []  # said by `of_watch`
     share = summary.headroom_bytes / summary.memory_limit_bytes
     said = f"{format_bytes(summary.headroom_bytes)} ({format_percent(share)}) of headroom"
     found = []
@@ -346,7 +353,7 @@ def _trust(run: AnalysedRun, stored: StoredRun) -> list[Finding]:
                     hint="the machine was too busy; run it as root, so that the sampler goes first",
                 )
             )
-    if result.page_cache is not PageCache.COLD and result.capture is None:
+    if result.page_cache is not PageCache.COLD and result.capture is None and result.watched is None:
         found.append(
             Finding(
                 id="page-cache",

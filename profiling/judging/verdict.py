@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from profiling.judging.findings import KILLED_BY_ANOTHER_LIMIT, STUCK_AT_LIMIT
 from profiling.judging.report import AnalysedRun
+from profiling.judging.watches import judge_watch
 from profiling.units import format_bytes, format_ms
-from profiling.values import Claim, Outcome, ServiceSummary, Summary, Verdict
+from profiling.values import Claim, Outcome, RunResult, ServiceSummary, Summary, Verdict
 
 _STATUS_OF_CLAIM = {
     Claim.PROVED: "pass",
@@ -26,9 +27,16 @@ def run_status(run: AnalysedRun) -> str:
         return "fail"
     if summary.outcome is not Outcome.COMPLETED:
         return "fail"
-    if run.result.load_problem or not summary.requests or not summary.samples:
+    nothing_sent = not summary.requests and not (run.result.watched and run.result.load is None)
+    if run.result.load_problem or nothing_sent or not summary.samples:
         return "inconclusive"
     return "pass"
+
+
+def users(result: RunResult) -> str:
+    """The load of a run in words: `8 users`."""
+    count = result.load.peak_users if result.load else 0
+    return "1 user" if count == 1 else f"{count} users"
 
 
 def tightest(summary: Summary) -> ServiceSummary | None:
@@ -42,6 +50,8 @@ def judge_one(run: AnalysedRun) -> Verdict:
     status, summary = run_status(run), run.summary
     subject = f"{run.result.target.name} ({summary.name})" if summary.name != run.result.target.name else summary.name
     failing = next((finding.message for finding in summary.findings if finding.level == "fail"), None)
+    if run.result.watched is not None:
+        return judge_watch(run, status, failing, _nothing_said(run))
     if status == "pass":
         sentence = f"{subject} holds: {_survival(summary)}."
     elif status == "fail":
@@ -122,7 +132,7 @@ def _sentence(claim: Claim, mine: list[AnalysedRun], shown: list[AnalysedRun], o
     first = mine[0]
     other = next((run for run in shown if run.summary.oom_kills), shown[0])
     name, other_name = first.result.variant, other.result.variant
-    limit, load = format_bytes(first.summary.memory_limit_bytes), f"{first.result.load.peak_users} users"
+    limit, load = format_bytes(first.summary.memory_limit_bytes), users(first.result)
     if claim is Claim.PROVED:
         return (
             f"Proved: under {load} at {limit}, {other_name} is OOM-killed ({_kill_words(other.summary)}{_stuck_too(shown)});"
@@ -166,9 +176,9 @@ def _nothing_said(run: AnalysedRun) -> str:
         return run.result.load_problem
     if summary.stop_reason:
         return f"{summary.outcome.value} ({summary.stop_reason})"
-    if not summary.requests:
+    if not summary.requests and run.result.load is not None:
         return "nothing was sent"
-    if summary.requests == summary.failures:
+    if summary.requests and summary.requests == summary.failures:
         return "nothing was answered as expected"
     return "nothing was sampled" if not summary.samples else summary.outcome.value
 

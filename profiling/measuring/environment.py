@@ -7,9 +7,22 @@ import os
 import platform
 from collections.abc import Iterable
 from importlib import metadata
+from typing import Protocol
 
-from profiling.measuring.sandboxes.base import Sandbox
 from profiling.values import Environment
+
+
+class Place(Protocol):
+    """Where something runs: a sandbox, or what is only watched."""
+
+    @property
+    def reason(self) -> str: ...
+    @property
+    def swap(self) -> str: ...
+    @property
+    def engine(self) -> str | None: ...
+    @property
+    def image(self) -> str | None: ...
 
 
 def tool_version() -> str:
@@ -20,7 +33,7 @@ def tool_version() -> str:
         return "unknown"
 
 
-def describe(sandbox: Sandbox, packages: Iterable[str]) -> Environment:
+def describe(sandbox: Place, packages: Iterable[str]) -> Environment:
     """This machine, the sandbox, and the versions of those of `packages` that are installed beside the tool."""
     versions = {}
     for package in packages if sandbox.image is None else ():  # what an image has in it is its own

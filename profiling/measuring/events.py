@@ -16,14 +16,16 @@ class ExperimentStarted(Value, frozen=True, kw_only=True):
 
 class RunStarted(Value, frozen=True, kw_only=True):
     run: str
-    limits: Limits
+    limits: Limits | None
+    """None: there is none."""
     sandbox: str
     planned_users: int
     planned_load_s: float
 
 
 class PhaseStarted(Value, frozen=True, kw_only=True):
-    """`drop-caches`, `start`, `load`, `settle`, `openapi`, `probe`, `stop`; beside runs: `prepare`, `flame graphs`, `report`."""
+    """`drop-caches`, `start`, `load`, `watch`, `settle`, `openapi`, `probe`, `stop`;
+    beside runs: `prepare`, `flame graphs`, `report`."""
 
     run: str
     phase: str
@@ -38,8 +40,8 @@ class Tick(Value, frozen=True, kw_only=True):
     phase_elapsed_s: float
     unreclaimable_bytes: int | None
     charged_bytes: int | None
-    limit_bytes: int
-    oom_kills: int
+    limit_bytes: int | None
+    oom_kills: int | None
     users: int
     requests: int
     failures: int
@@ -49,10 +51,11 @@ class Tick(Value, frozen=True, kw_only=True):
 class RunFinished(Value, frozen=True, kw_only=True):
     run: str
     outcome: Outcome
-    oom_kills: int
+    oom_kills: int | None
     peak_unreclaimable_bytes: int | None
-    limit_bytes: int
-    requests: int
+    limit_bytes: int | None
+    requests: int | None
+    """None: none were to be sent."""
     failures: int
     reason: str | None
 

@@ -3,43 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from loadtests import requestlog
 from loadtests.driver import LoadError, LoadProcess
-from loadtests.plan import LoadEnd, LoadPlan, LoadSummary
+from loadtests.plan import LoadPlan, LoadSummary
 from profiling.errors import InterruptedRunError, LoadFailedError, OomproofError, SamplerError
 from profiling.measuring import environment, kernel_log, page_cache, samples, store
-from profiling.measuring.events import Note, Observer, PhaseStarted, RunFinished, RunStarted, Tick
+from profiling.measuring.events import Note, Observer, RunStarted
+from profiling.measuring.inprogress import POLL_S, InProgress, load_problem
 from profiling.measuring.interrupts import uninterrupted
 from profiling.measuring.openapi.checker import Checker
 from profiling.measuring.probing import can_be_probed, probe
 from profiling.measuring.readiness import LOOPBACK, listens_everywhere, url
 from profiling.measuring.sandboxes.base import Sandbox
 from profiling.measuring.system import ServiceAtWork, System
-from profiling.measuring.watch import Watch
 from profiling.values import (
     ApiConformance,
     KernelLog,
     Limits,
     Outcome,
     PageCache,
-    Phase,
     Probe,
     RunResult,
     Target,
     Value,
 )
 
-_POLL_S = 0.05
-_TICK_S = 0.25
 _INTERRUPTED_GRACE_S = 2.0
-_FIRST_SAMPLE_S = 3.0
-"""The load waits so long for the sampler; that nothing was sampled is said by the judgement."""
 _DYING_S = 2.0
 """A process whose port has gone may take so long to be gone itself."""
 _KILLS_AT_START = 3
@@ -89,7 +82,7 @@ def measure(plan: RunPlan, sandbox: Sandbox, directory: Path, observer: Observer
         run.failed(error.message)
         raise
     except KeyboardInterrupt:
-        run.outcome = Outcome.INTERRUPTED
+        run.progress.outcome = Outcome.INTERRUPTED
         run.save_if_possible()
         raise InterruptedRunError(
             f"interrupted during {plan.name!r}; what was measured is in {directory}",
@@ -105,13 +98,9 @@ class _Run:
         self.directory = store.make_directory(directory)
         self.observer = observer
         self.system = System(plan.target, plan.limits, sandbox, self.directory, plan.port)
-        self.watch = Watch(self.directory, [part.samples for part in self.system.parts])
-        self.outcome = Outcome.COMPLETED
-        self.stop_reason: str | None = None
-        self.phases: list[Phase] = []
+        samples = [part.samples for part in self.system.parts]
+        self.progress = InProgress(plan.name, self.directory, samples, plan.limits.memory_bytes, observer)
         self.page_cache = PageCache.UNKNOWN
-        self.start_ns = time.monotonic_ns()
-        self.started_at = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         self.ready_ns: int | None = None
         self.probes: tuple[Probe, ...] = ()
         self.openapi: ApiConformance | None = None
@@ -119,9 +108,6 @@ class _Run:
         self.sampler_cpu_s: float | None = None
         self.epoch_offset_ns = time.time_ns() - time.monotonic_ns()
         self.kernel_log: KernelLog | None = None
-        self._phase = ""
-        self._phase_start_ns = self.start_ns
-        self._last_tick_ns = 0
 
     def make(self) -> None:
         plan = self.plan
@@ -139,33 +125,33 @@ class _Run:
             # Locust is loaded while the page cache is being dropped, so that it is idle when the service starts.
             load = self._start_load()
             cleanup.callback(load.kill)
-            with self._in_phase("drop-caches"):
+            with self.progress.phase("drop-caches"):
                 reads = self.sandbox.reads(plan.target)
                 if reads is not None:
                     self.page_cache = page_cache.drop(reads) if plan.cold else page_cache.look(reads)
-            self.start_ns = time.monotonic_ns()
+            self.progress.begin()
             cleanup.callback(self._end)
             self.system.start(traced=plan.capture is not None)
             cleanup.push(lambda *error: self._end_sampling(failed=error[1] is not None))
             self.system.sample(plan.sampler_hz)
-            with self._in_phase("start"):
+            with self.progress.phase("start"):
                 ready = self._wait_until_ready()
             if ready:
-                with self._in_phase("load"):
+                with self.progress.phase("load"):
                     self._load(load)
                 # Loaded while nothing is asked and nothing is timed: beside the load it would take its processor away.
                 checker = Checker.start() if plan.probe and plan.target.openapi else None
                 if checker is not None:
                     cleanup.callback(checker.close)
-                with self._in_phase("settle"):
+                with self.progress.phase("settle"):
                     self._settle()
                 if checker is not None and self.system.ended() is None:
-                    with self._in_phase("openapi"):
+                    with self.progress.phase("openapi"):
                         self._check_openapi(checker)
                 if plan.probe and self._answers() and can_be_probed(plan.target.request):
-                    with self._in_phase("probe"):
+                    with self.progress.phase("probe"):
                         self._probe()
-            with self._in_phase("stop"):
+            with self.progress.phase("stop"):
                 self.system.stop(plan.grace_s)
 
     def _start_load(self) -> LoadProcess:
@@ -184,26 +170,25 @@ class _Run:
     def _wait_until_ready(self) -> bool:
         start = time.monotonic()
         while not self.system.ask_whether_ready():
-            self._tick()
+            self.progress.tick()
             self.system.look()
             if self._has_ended("before it was ready"):
                 return False
             for part in self.system.parts:
                 kills, waited_s = part.counters.oom_kills, part.service.startup_timeout_s
                 if part.ready_ns is None and kills >= _KILLS_AT_START:
-                    self._ended(f"{self._whose(part)}killed {kills} times before it was ready", Outcome.OOM_KILLED)
+                    self.progress.ended(
+                        f"{self._whose(part)}killed {kills} times before it was ready", Outcome.OOM_KILLED
+                    )
                     return False
                 if part.ready_ns is None and time.monotonic() > start + waited_s:
                     instead = "" if part.answered is None else f", but {part.answered}"
                     why = f"{self._whose(part)}no 2xx from {part.service.ready} within {waited_s:g} s{instead}"
-                    self._ended(why, Outcome.NEVER_READY)
+                    self.progress.ended(why, Outcome.NEVER_READY)
                     return False
-            time.sleep(_POLL_S)
+            time.sleep(POLL_S)
         self.ready_ns = max(part.ready_ns or 0 for part in self.system.parts)
-        # A service may be ready before the sampler's interpreter is: no load before somebody looks.
-        deadline = time.monotonic() + _FIRST_SAMPLE_S
-        while not self.system.is_sampled() and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
+        self.progress.wait_for_samples()
         for part in self.system.parts:
             if self.sandbox.host == LOOPBACK and listens_everywhere(part.port):
                 text = (
@@ -218,40 +203,30 @@ class _Run:
         part = self.system.ended()
         if part is None or part.exit_status is None:
             return False
-        self._ended(f"{self._whose(part)}{_how(part.exit_status, self.sandbox)} {when}", Outcome.CRASHED)
+        self.progress.ended(f"{self._whose(part)}{_how(part.exit_status, self.sandbox)} {when}", Outcome.CRASHED)
         return True
 
     def _whose(self, part: ServiceAtWork) -> str:
         return f"{part.service.name}: " if len(self.system.parts) > 1 else ""
 
     def _load(self, load: LoadProcess) -> None:
-        load.release()
-        while load.poll() is None:
-            self._tick()
+        def over() -> bool:
             self.system.look()
-            if self._has_ended("under load"):
-                load.stop()
-                break
-            time.sleep(_POLL_S)
-        self.load_summary = load.wait()
-        if self.load_summary.ended is LoadEnd.FAILED:
-            raise LoadFailedError(
-                f"the load generator failed: {self.load_summary.message}", f"its output is in {self.directory / 'load'}"
-            )
-        if self.load_summary.ended is LoadEnd.OVERDUE:
-            self._ended("the load did not end in time", Outcome.TIMED_OUT)
+            return self._has_ended("under load")
+
+        self.load_summary = self.progress.load(load, over)
 
     def _settle(self) -> None:
         deadline = time.monotonic() + self.plan.settle_s
         while time.monotonic() < deadline and self.system.ended() is None:
-            self._tick()
+            self.progress.tick()
             self.system.look()
             self._has_ended("after the load")
-            time.sleep(_POLL_S)
+            time.sleep(POLL_S)
 
     def _check_openapi(self, checker: Checker) -> None:
         def alive() -> bool:
-            self._tick()
+            self.progress.tick()
             self.system.look()
             return self.system.ended() is None
 
@@ -271,7 +246,7 @@ class _Run:
         deadline = time.monotonic() + (_DYING_S if dead else 0.0)
         self.system.look()
         while self.system.ended() is None and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
+            time.sleep(POLL_S)
             self.system.look()
         self._has_ended("after bad input")
 
@@ -291,46 +266,9 @@ class _Run:
                 if not failed:
                     raise
 
-    def _ended(self, reason: str, outcome: Outcome) -> None:
-        if self.stop_reason is None:
-            self.stop_reason = reason
-            self.outcome = outcome
-
-    @contextlib.contextmanager
-    def _in_phase(self, name: str) -> Iterator[None]:
-        self._phase, self._phase_start_ns = name, time.monotonic_ns()
-        self.observer.notify(PhaseStarted(run=self.plan.name, phase=name))
-        try:
-            yield
-        finally:
-            self.phases.append(Phase(name=name, start_ns=self._phase_start_ns, end_ns=time.monotonic_ns()))
-
-    def _tick(self) -> None:
-        now = time.monotonic_ns()
-        if now - self._last_tick_ns < _TICK_S * 1e9:
-            return
-        self._last_tick_ns = now
-        self.watch.look(now)
-        self.observer.notify(
-            Tick(
-                run=self.plan.name,
-                phase=self._phase,
-                elapsed_s=(now - self.start_ns) / 1e9,
-                phase_elapsed_s=(now - self._phase_start_ns) / 1e9,
-                unreclaimable_bytes=self.watch.unreclaimable_bytes,
-                charged_bytes=self.watch.charged_bytes,
-                limit_bytes=self.plan.limits.memory_bytes,
-                oom_kills=self.watch.oom_kills,
-                users=self.watch.users,
-                requests=self.watch.requests,
-                failures=self.watch.failures,
-                rps=self.watch.rps,
-            )
-        )
-
     def failed(self, why: str) -> None:
         """Save what there is; a run that was broken off has not completed."""
-        self._ended(why, Outcome.INTERRUPTED)
+        self.progress.ended(why, Outcome.INTERRUPTED)
         self.save_if_possible()
 
     def save_if_possible(self) -> None:
@@ -340,23 +278,12 @@ class _Run:
 
     def save(self) -> RunResult:
         """Write `run.json` as things stand, tell the observer, and answer with it."""
-        if self.system.counters.oom_kills and self.outcome is not Outcome.INTERRUPTED:
-            self.outcome = Outcome.OOM_KILLED
-        result = self._result(self.outcome)
+        progress, kills = self.progress, self.system.counters.oom_kills
+        if kills and progress.outcome is not Outcome.INTERRUPTED:
+            progress.outcome = Outcome.OOM_KILLED
+        result = self._result(progress.outcome)
         store.save(self.directory, result)
-        self.watch.look(time.monotonic_ns())
-        self.observer.notify(
-            RunFinished(
-                run=self.plan.name,
-                outcome=self.outcome,
-                oom_kills=self.system.counters.oom_kills,
-                peak_unreclaimable_bytes=_peak(self.directory),
-                limit_bytes=self.plan.limits.memory_bytes,
-                requests=self.watch.requests,
-                failures=self.watch.failures,
-                reason=self.stop_reason,
-            )
-        )
+        progress.tell_end(kills, peak_unreclaimable(self.directory))
         return result
 
     def _result(self, outcome: Outcome) -> RunResult:
@@ -371,20 +298,20 @@ class _Run:
             sandbox=self.sandbox.name,
             argv=plan.argv,
             services=tuple(part.result() for part in system.parts) if plan.target.is_system else (),
-            started_at=self.started_at,
+            started_at=self.progress.started_at,
             outcome=outcome,
-            stop_reason=self.stop_reason,
+            stop_reason=self.progress.stop_reason,
             oom_kills=counters.oom_kills,
             kills_certain=counters.certain,
             engine_oom_flag=counters.engine_flag,
             exit_status=ended.exit_status,
-            start_ns=self.start_ns,
+            start_ns=self.progress.start_ns,
             ready_ns=self.ready_ns,
             load_start_ns=load.started_ns if load else None,
             load_end_ns=load.ended_ns if load else None,
-            load_problem=_load_problem(load) if load else None,
+            load_problem=load_problem(load) if load else None,
             end_ns=time.monotonic_ns(),
-            phases=tuple(self.phases),
+            phases=tuple(self.progress.phases),
             kernel_peak_charged_bytes=counters.peak_charged_bytes,
             clean_end=system.clean_end,
             listening_ns=system.front.listening_ns,
@@ -416,20 +343,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-_BUSY_GENERATOR = 0.9
-"""From this share of a core on, one Locust process (one thread) may be what limits the figures."""
-
-
-def _load_problem(load: LoadSummary) -> str | None:
-    if load.nothing_sent:
-        return "the load generator sent nothing"
-    if load.task_errors:
-        return f"the load's own code raised {load.task_errors} times: {load.message}"
-    if load.cpu_share is not None and load.cpu_share > _BUSY_GENERATOR:
-        return f"the load generator used {load.cpu_share:.0%} of a core: it, not the service, may be the bottleneck"
-    return None
-
-
-def _peak(directory: Path) -> int | None:
+def peak_unreclaimable(directory: Path) -> int | None:
+    """Of the samples in a run's directory, in bytes; None where there are none."""
     found = store.load(directory).samples
     return int(found["unreclaimable"].max()) if len(found) else None

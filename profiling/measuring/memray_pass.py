@@ -86,7 +86,7 @@ def explain(recorded: RecordedPass, *, source_lines: bool, stop: threading.Event
         ThreadPoolExecutor(max_workers=1) as pool,
         bounded.look(
             captures,
-            killed=result.oom_kills > 0,
+            killed=bool(result.oom_kills),
             victims=_victims(result),
             directory=Path(result.target.service.directory),
             stop=stop,
@@ -104,14 +104,14 @@ def explain(recorded: RecordedPass, *, source_lines: bool, stop: threading.Event
         )
         found = looking.found()
         drawn = drawing.result()
-    base = directory.parent
+    base, limits = directory.parent, result.target.service.limits or result.limits
     return Profile(
         variant=result.variant,
         status="recorded",
         reason="; ".join((*_cut(captures), *found.problems, *drawn.left_out)),
         outcome=result.outcome,
-        oom_kills=result.oom_kills,
-        limit_bytes=(result.target.service.limits or result.limits).memory_bytes,
+        oom_kills=result.oom_kills or 0,
+        limit_bytes=limits.memory_bytes if limits else None,
         capture_cost_bytes=result.capture_cost_bytes,
         captures=tuple(os.path.relpath(path, base) for path in captures),
         flamegraphs=tuple(os.path.relpath(path, base) for path in drawn.files),

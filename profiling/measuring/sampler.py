@@ -40,6 +40,10 @@ _CENSUS_NS = 200_000_000
 _PSS_NS = 5_000_000_000
 """How often one process's PSS is read, in turn: the kernel walks all of its page tables for it, milliseconds long."""
 _STAT_SIZE = 8192
+_LINKS_OF_A_LEAF = 2
+"""Of a cgroup's directory without others below it: each of these adds one."""
+PROCESSES = 0
+"""In place of a cgroup version: a tree of processes is read, by its first process's id in place of the directory."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -80,7 +84,7 @@ class CgroupReader:
         )
         has_kernel_row = not self._v1 and b"\nkernel " in os.pread(self._stat, _STAT_SIZE, 0)
         self._kernel_rows = RowPicker(*(V2_KERNEL_ROWS if has_kernel_row else V2_OLD_KERNEL_ROWS))
-        self._procs_path = os.path.join(directory, "cgroup.procs")
+        self._directory = directory
 
     def look(self) -> tuple[bytes, bytes]:
         return os.pread(self._stat, _STAT_SIZE, 0), os.pread(self._current, 64, 0)
@@ -111,9 +115,11 @@ class CgroupReader:
             return UNMEASURED
 
     def pids(self) -> list[int]:
-        # Opened anew: v1 makes the list when the file is opened, and an open file keeps its old one.
-        with open(self._procs_path, "rb", buffering=0) as file:
-            return [pid for pid in parse_procs(file.read()) if pid != self._ignored]
+        found = _procs(self._directory)
+        if os.stat(self._directory).st_nlink > _LINKS_OF_A_LEAF:
+            below = [os.path.join(folder, name) for folder, names, _ in os.walk(self._directory) for name in names]
+            found += [pid for directory in below for pid in _procs(directory)]
+        return [pid for pid in found if pid != self._ignored]
 
     def rss(self, pid: int) -> int | None:
         """Resident set in bytes (proc_pid_statm(5), field 2), None if the process is gone."""
@@ -131,6 +137,15 @@ class CgroupReader:
             return int(text[text.index(b"\nPss:") + 5 :].split(maxsplit=1)[0]) * 1024
         except (OSError, ValueError, IndexError):
             return None
+
+
+def _procs(directory: str) -> list[int]:
+    """Opened anew each time: v1 makes the list when the file is opened, and an open file keeps its old one."""
+    try:
+        with open(os.path.join(directory, "cgroup.procs"), "rb", buffering=0) as file:
+            return parse_procs(file.read())
+    except OSError:  # one below that has just gone; that the cgroup itself has is seen elsewhere
+        return []
 
 
 def _open(directory: str, name: str) -> int:
@@ -281,14 +296,14 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def main() -> None:
-    """Arguments: cgroup version, its directory, a pid to ignore there (0: none), the file to append to (-: standard
-    output), samples per second."""
+    """Arguments: cgroup version or PROCESSES, its directory or a pid, a pid to ignore there (0: none), the file to append
+    to (-: standard output), samples per second."""
     version, directory, ignored, path, hz = sys.argv[1:]
     own_process.go_first()  # or the gaps between samples grow under load
     gc.disable()  # nothing here makes cycles
     output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644) if path != "-" else 1
     try:
-        reader = CgroupReader(int(version), directory, int(ignored))
+        reader = _reader(int(version), directory, int(ignored))
     except FileNotFoundError:  # ended before we came: nothing to see, as when it ends later
         _account(path, 0)
         return
@@ -302,6 +317,14 @@ def main() -> None:
         round(1e9 / float(hz)),
     )
     _account(path, count)
+
+
+def _reader(version: int, directory: str, ignored: int) -> Reader:
+    if version != PROCESSES:
+        return CgroupReader(version, directory, ignored)
+    from profiling.measuring.process_tree import ProcessTreeReader  # not in the observer's program
+
+    return ProcessTreeReader(int(directory))
 
 
 def _account(path: str, count: int) -> None:

@@ -87,7 +87,11 @@ def save(directory: Path, result: RunResult) -> None:
 def _without_secrets(result: RunResult) -> RunResult:
     """The result as it may be shown: environments, build arguments, headers and command lines redacted."""
     target = result.target
-    request = msgspec.structs.replace(target.request, headers=redacted(target.request.headers))
+    request = msgspec.structs.replace(
+        target.request,
+        headers=redacted(target.request.headers),
+        path=_path_without_secrets(target.request.path),
+    )
     services = tuple(_service_without_secrets(service) for service in target.services)
     openapi = target.openapi and msgspec.structs.replace(
         target.openapi, place=redacted_words([target.openapi.place])[0]
@@ -97,6 +101,12 @@ def _without_secrets(result: RunResult) -> RunResult:
         argv=redacted_words(result.argv),
         target=msgspec.structs.replace(target, request=request, openapi=openapi, services=services),
     )
+
+
+def _path_without_secrets(path: str) -> str:
+    """Still a path: what stands for a secret holds no blanks."""
+    path, mark, query = path.partition("?")
+    return path + mark + redacted_words([query])[0].replace(" ", "-") if query else path + mark
 
 
 def _service_without_secrets(service: Service) -> Service:

@@ -152,10 +152,6 @@ class System:
             assert part.running is not None
             part.sampling = part.running.sample(part.samples, hz)
 
-    def is_sampled(self) -> bool:
-        """Whether the first samples of each are there."""
-        return all(part.samples.exists() and part.samples.stat().st_size for part in self.parts)
-
     def look(self) -> None:
         """Take in what the kernel says of each now. Raises as `Running.exit_status` does."""
         for part in self.parts:

@@ -10,6 +10,7 @@ import numpy as np
 
 from loadtests import requestlog
 from profiling.measuring import samples
+from profiling.measuring.samples import UNMEASURED
 from profiling.measuring.store import REQUESTS_FILE, SAMPLES_FILE
 
 _REQUEST = np.dtype(requestlog.FIELDS)
@@ -40,8 +41,9 @@ class Tail:
 class Watch:
     """Running totals of one run: requests, failures, rate, memory, users."""
 
-    def __init__(self, directory: Path, samples: Sequence[Path] = ()) -> None:
-        """`samples`: the files of the services' samples, whose memory is summed up; one in `directory` where none is named."""
+    def __init__(self, directory: Path, samples: Sequence[Path] = (), kills_before: int | None = 0) -> None:
+        """`samples`: the files of the services' samples, whose memory is summed up; one in `directory` where none is named.
+        `kills_before`: what the samples' count of kills began with; None: kills are not counted there."""
         self._requests = Tail(directory / REQUESTS_FILE, _REQUEST)
         self._samples = samples or [directory / SAMPLES_FILE]
         self._recent_ns: list[int] = []
@@ -51,7 +53,8 @@ class Watch:
         self.rps = 0.0
         self.unreclaimable_bytes: int | None = None
         self.charged_bytes: int | None = None
-        self.oom_kills = 0
+        self.oom_kills: int | None = None if kills_before is None else 0
+        self._kills_before = kills_before
 
     def look(self, now_ns: int) -> None:
         """Take in what was written since the last look."""
@@ -71,8 +74,10 @@ class Watch:
         if not last:
             return
         self.unreclaimable_bytes = sum(int(sample["unreclaimable"]) for sample in last)
-        self.charged_bytes = sum(int(sample["charged"]) for sample in last)
-        self.oom_kills = sum(int(sample["oom_kills"]) for sample in last)
+        charged = [int(sample["charged"]) for sample in last]
+        self.charged_bytes = sum(charged) if UNMEASURED not in charged else None
+        if self._kills_before is not None:
+            self.oom_kills = sum(int(sample["oom_kills"]) for sample in last) - self._kills_before
 
 
 def _last(path: Path) -> np.void | None:

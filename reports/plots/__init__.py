@@ -4,6 +4,6 @@ matplotlib lives in this package and nowhere else. Figures are built object by o
 its global state.
 """
 
-from reports.plots.picture import RUNS_AT_MOST, curves_png, curves_svgs
+from reports.plots.picture import RUNS_AT_MOST, curves_png, curves_svgs, shows_load
 
-__all__ = ["RUNS_AT_MOST", "curves_png", "curves_svgs"]
+__all__ = ["RUNS_AT_MOST", "curves_png", "curves_svgs", "shows_load"]

@@ -51,7 +51,7 @@ def draw_requests(panel: Panel, run: AnalysedRun, span_s: float, most: float, po
 
 
 def draw_latency(panel: Panel, run: AnalysedRun, span_s: float, most_ms: float, points: int) -> None:
-    """Each second's p95 at the middle of the second; the time axis is named below."""
+    """Each second's p95 at the middle of the second."""
     panel.scale(span_s, most_ms * _ROOM)
     panel.title("p95 latency, ms")
     panel.spans(run)
@@ -61,6 +61,3 @@ def draw_latency(panel: Panel, run: AnalysedRun, span_s: float, most_ms: float, 
         panel.axes.plot(t_s + 0.5, p95_ms, color=panel.theme.latency, linewidth=1.4, marker=dots, markersize=2.6)
     else:
         panel.nothing("no answer as expected", run)
-    panel.axes.tick_params(labelbottom=True)
-    unit = "s since the run's start"
-    panel.axes.set_xlabel(unit, color=panel.theme.muted, fontsize=panel.font - 1, loc="right", labelpad=3)

@@ -45,10 +45,10 @@ def memory_scale(runs: Sequence[AnalysedRun], ticks_at_most: int = 6) -> MemoryS
     """
     top = 0.0
     for run in runs:
-        limit = float(run.summary.memory_limit_bytes)
+        limit = float(run.summary.memory_limit_bytes or 0)
         used = max(finite_max(run.memory.unreclaimable), finite_max(run.memory.charged))
         rss = finite_max(run.memory.rss)
-        if 0 < _FAR * max(used, rss) < limit:
+        if not limit or 0 < _FAR * max(used, rss) < limit:
             top = max(top, 1.3 * max(used, rss))
         else:
             top = max(top, ABOVE_LIMIT * limit, 1.05 * used, 1.04 * rss if rss < _RSS_FITS * limit else 0.0)

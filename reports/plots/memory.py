@@ -84,14 +84,18 @@ def _events(panel: Panel, run: AnalysedRun) -> None:
 
 
 def _limit_y(panel: Panel, run: AnalysedRun, scale: MemoryScale) -> float:
-    """Where the limit's line is, in pixels; just below the panel's end if the limit lies beyond."""
+    """Where the limit's line is, in pixels; just below the panel's end if the limit lies beyond, or there is none."""
     limit = run.summary.memory_limit_bytes
-    return panel.y(limit / scale.unit_bytes) if scale.shows(limit) else panel.height - 22
+    return panel.y(limit / scale.unit_bytes) if limit and scale.shows(limit) else panel.height - 22
 
 
 def _limit(panel: Panel, run: AnalysedRun, scale: MemoryScale) -> None:
-    text, colour = f"limit {format_bytes(run.summary.memory_limit_bytes)}", panel.theme.text
-    if not scale.shows(run.summary.memory_limit_bytes):
+    limit = run.summary.memory_limit_bytes
+    if limit is None:
+        return
+    assumed = run.result.watched is not None and run.result.watched.assumed
+    text, colour = f"{'held against' if assumed else 'limit'} {format_bytes(limit)}", panel.theme.text
+    if not scale.shows(limit):
         panel.write(
             panel.width - 2,
             panel.height - 3,

@@ -60,6 +60,12 @@ class Panel:
         self.span_s, self.top = span_s, top
         self.axes.set(xlim=(0, span_s), ylim=(0, top))
 
+    def name_time(self) -> None:
+        """Numbers and a name for the time axis, below the lowest panel of a run."""
+        self.axes.tick_params(labelbottom=True)
+        unit = "s since the run's start"
+        self.axes.set_xlabel(unit, color=self.theme.muted, fontsize=self.font - 1, loc="right", labelpad=3)
+
     def x(self, t_s: float) -> float:
         """Pixels from the left."""
         return t_s / self.span_s * self.width

@@ -111,7 +111,9 @@ def _figure(runs: Sequence[AnalysedRun], form: Format, theme: Theme) -> Figure:
     last = {min((row + 1) * columns, count) - 1 for row in range(rows)}
     named_beside = form.right > 0 and bool(runs) and not any(is_empty(runs[number]) for number in last)
     key, right = (0, form.right) if named_beside else (KEY, MARGIN)
-    height = HEAD + form.memory + USERS + REQUESTS + LATENCY + 3 * BETWEEN + FOOT
+    loaded = shows_load(runs)
+    clients = USERS + REQUESTS + LATENCY + 3 * BETWEEN if loaded else 0
+    height = HEAD + form.memory + clients + FOOT
     page = Page(form.width, key + rows * height)
     if key:
         _key(page, form, theme)
@@ -126,14 +128,22 @@ def _figure(runs: Sequence[AnalysedRun], form: Format, theme: Theme) -> Figure:
             return Panel(page, (left, down, width, tall), theme, form.font, labelled=first)
 
         names = named_beside and number in last
-        draw_memory(panel(top, form.memory), run, scale, most.time_s, points, names=names)
-        top += form.memory + BETWEEN
-        draw_users(panel(top, USERS), run, most.time_s, most.users, points)
-        top += USERS + BETWEEN
-        draw_requests(panel(top, REQUESTS), run, most.time_s, most.rps, points // 2)
-        top += REQUESTS + BETWEEN
-        draw_latency(panel(top, LATENCY), run, most.time_s, most.p95_ms, points)
+        lowest = panel(top, form.memory)
+        draw_memory(lowest, run, scale, most.time_s, points, names=names)
+        if loaded:
+            top += form.memory + BETWEEN
+            draw_users(panel(top, USERS), run, most.time_s, most.users, points)
+            top += USERS + BETWEEN
+            draw_requests(panel(top, REQUESTS), run, most.time_s, most.rps, points // 2)
+            lowest = panel(top + REQUESTS + BETWEEN, LATENCY)
+            draw_latency(lowest, run, most.time_s, most.p95_ms, points)
+        lowest.name_time()
     return page.figure
+
+
+def shows_load(runs: Sequence[AnalysedRun]) -> bool:
+    """Whether there is anything to say of clients: nobody sends to what is only watched."""
+    return not runs or any(run.result.load is not None for run in runs)
 
 
 def _key(page: Page, form: Format, theme: Theme) -> None:

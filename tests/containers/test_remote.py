@@ -27,6 +27,8 @@ from profiling.measuring.sandboxes.containers import images, options
 from profiling.measuring.sandboxes.containers.engine import Engine, connect
 from profiling.measuring.sandboxes.containers.remote_eyes import DEFAULT_IMAGE
 from profiling.measuring.sandboxes.containers.sandbox import ContainerSandbox
+from profiling.measuring.sandboxes.containers.watched import open_container
+from profiling.measuring.watching.watch import WatchPlan, watch
 from profiling.values import Budget, Outcome, PageCache, Profile, RunResult, Target
 from tests.containers.remote_engine import RemoteEngine, remote_engine, require
 from tests.containers.services import SERVICES, contained
@@ -252,3 +254,26 @@ def test_a_refused_connection_is_an_error_with_a_hint(machine: RemoteEngine) -> 
     with pytest.raises(EngineError) as caught:
         connect("docker", {"DOCKER_HOST": f"tcp://{machine.address}:1"})
     assert "DOCKER_HOST" in caught.value.hint
+
+
+def test_what_runs_there_already_is_watched_through_an_observer(
+    remote: Engine, machine: RemoteEngine, tmp_path: Path
+) -> None:
+    images.ensure(remote, SERVICES, lambda text: None)
+    settings = {"mem_limit": 128 * MIB, "memswap_limit": 128 * MIB, "network_mode": "none"}
+    made = remote.client.containers.run(
+        SERVICES.name, name="somebodys", detach=True, environment={**BALLAST, "PORT": "8000"}, **settings
+    )
+    try:
+        with contextlib.closing(open_container(remote, "somebodys", lambda text: None)) as subject:
+            result = watch(WatchPlan(duration_s=3.0), subject, tmp_path, Silent())
+        made.reload()
+        assert made.status == "running"
+    finally:
+        made.remove(force=True, v=True)
+    assert machine.leftovers(remote) == []
+    summary = analyse(store.load(tmp_path)).summary
+    assert (result.outcome, summary.oom_kills, summary.memory_limit_bytes) == (Outcome.COMPLETED, 0, 128 * MIB)
+    assert summary.peak_unreclaimable_bytes is not None
+    assert 95 * MIB < summary.peak_unreclaimable_bytes < 128 * MIB
+    assert summary.samples > 20

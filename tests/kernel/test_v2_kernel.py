@@ -173,3 +173,21 @@ def test_what_a_killed_tool_left_is_cleared(found: Found) -> None:
 @of("nothing_left")
 def test_nothing_is_left(found: Found) -> None:
     assert (found["cgroups"], found["processes"]) == ([], {})
+
+
+@of("watched")
+def test_what_runs_already_is_watched_in_its_cgroup(found: Found) -> None:
+    assert (found["limit"], found["swap"], found["same"]) == (64 * MIB, "off (memory.swap.max = 0)", True)
+    assert (found["before"], found["after"], found["gone"]) == (0, 1, None)
+
+
+@of("watched_below")
+def test_the_processes_of_cgroups_below_are_counted(found: Found) -> None:
+    assert (found["found"], found["direct"]) == (1, "")
+
+
+@of("watched_tree")
+def test_a_tree_of_processes_counts_shared_pages_once(found: Found) -> None:
+    assert found["held"] < found["anon"] < 1.2 * found["held"]
+    assert abs(found["anon"] - found["cgroup_anon"]) < 0.05 * found["cgroup_anon"]
+    assert (found["processes"], found["charged"], found["oom_kills"]) == (2, -1, -1)

@@ -33,8 +33,8 @@ def _starved(run: AnalysedRun) -> bool:
     summary = run.summary
     if summary.ready or summary.outcome is Outcome.INTERRUPTED:
         return False
-    full = (summary.peak_unreclaimable_bytes or 0) >= _FULL * summary.memory_limit_bytes
-    return summary.oom_kills > 0 or (summary.outcome is Outcome.NEVER_READY and full)
+    full = (summary.peak_unreclaimable_bytes or 0) >= _FULL * (summary.memory_limit_bytes or 0)
+    return bool(summary.oom_kills) or (summary.outcome is Outcome.NEVER_READY and full)
 
 
 def with_imports(run: AnalysedRun, costs: ImportCosts, directory: str) -> AnalysedRun:
@@ -44,7 +44,7 @@ def with_imports(run: AnalysedRun, costs: ImportCosts, directory: str) -> Analys
     if starved is None:
         return run
     said = {
-        finding: _with(finding, costs, starved.summary.memory_limit_bytes, directory)
+        finding: _with(finding, costs, starved.summary.memory_limit_bytes or 0, directory)
         for finding in starved.summary.findings
         if finding.id in (_KILLED, _NEVER_READY)
     }

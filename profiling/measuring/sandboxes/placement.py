@@ -62,6 +62,17 @@ def memory_mount() -> tuple[int, Path]:
     raise NoLimitError(_NOT_MOUNTED, _HOW_TO_MOUNT)
 
 
+def memory_cgroup_of(pid: int) -> tuple[int, Path]:
+    """The version and the directory of the memory cgroup that a process is in. Raises NoLimitError where it is not seen."""
+    mountinfo, own = _read("/proc/self/mountinfo"), _read(f"/proc/{pid}/cgroup")
+    version, mount = memory_mount()
+    if version == 1:
+        return 1, Path(_v1_directories(mountinfo, own)["memory"])
+    path = next((line.split(":", 2)[2] for line in own.splitlines() if line.startswith("0:")), "/")
+    root = next(root for root, point, kind, _ in _mounts(mountinfo) if kind == "cgroup2" and Path(point) == mount)
+    return 2, Path(_below(str(mount), root, path))
+
+
 _NOT_MOUNTED = "no memory limit can be enforced: no cgroup filesystem with a memory controller is mounted"
 _HOW_TO_MOUNT = "mount one (mount -t cgroup2 none /sys/fs/cgroup), or run it on a usual Linux system"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from tests.kernel.inside import limits, memory, texts, users
+from tests.kernel.inside import limits, memory, texts, users, watching
 from tests.kernel.inside.harness import CGROUPS, Facts, Report, processes, wait_until
 
 
@@ -15,7 +15,14 @@ def nothing_left() -> Facts:
     return {"cgroups": [str(path) for path in CGROUPS.rglob("*") if path.is_dir()], "processes": processes()}
 
 
-EXPERIMENTS = (*limits.EXPERIMENTS, *memory.EXPERIMENTS, *texts.EXPERIMENTS, *users.EXPERIMENTS, nothing_left)
+EXPERIMENTS = (
+    *limits.EXPERIMENTS,
+    *memory.EXPERIMENTS,
+    *texts.EXPERIMENTS,
+    *users.EXPERIMENTS,
+    *watching.EXPERIMENTS,
+    nothing_left,
+)
 
 
 def main() -> None:

@@ -115,11 +115,13 @@ class RemoteEyes:
             raise NoLimitError(
                 "memory.oom.group cannot be set on an engine that is not on this machine", "leave oom_group out"
             )
-        self._say("started")
-        said = self._answer("limit")
-        self._require_observer()
+        said = self._ask_for_the_limit()
         if said:
             require_limit(limits.memory_bytes, said["limit"])
+
+    def limit_in_force(self) -> int | None:
+        """The smallest memory limit on the container and above it, in bytes; None: there is none, or it has ended."""
+        return self._ask_for_the_limit().get("limit")
 
     def sample(self, path: Path, hz: float) -> Sampling:
         if self._over.is_set():
@@ -171,6 +173,12 @@ class RemoteEyes:
             "the observer container does not answer, so that no limit could be seen to be in force",
             f"see whether {self._image} runs there at all, or set PYTHON_IMAGE to another that has python3",
         )
+
+    def _ask_for_the_limit(self) -> dict[str, Any]:
+        self._say("started")
+        said = self._answer("limit")
+        self._require_observer()
+        return said
 
     def _require_observer(self) -> None:
         """Raises SamplerError if the observer has gone before what it observes."""

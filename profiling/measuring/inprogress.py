@@ -1,0 +1,155 @@
+"""A run that is on: its phases, how it stands, how it ended. Shared by all that is measured, whether we started it or not."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from loadtests.driver import LoadProcess
+from loadtests.plan import LoadEnd, LoadSummary
+from profiling.errors import LoadFailedError
+from profiling.measuring.events import Observer, PhaseStarted, RunFinished, Tick
+from profiling.measuring.watch import Watch
+from profiling.values import Outcome, Phase
+
+POLL_S = 0.05
+_TICK_S = 0.25
+_FIRST_SAMPLE_S = 3.0
+"""The sampler is waited for so long; that nothing was sampled is said by the judgement."""
+_BUSY_GENERATOR = 0.9
+"""From this share of a core on, one Locust process (one thread) may be what limits the figures."""
+
+
+class InProgress:
+    """Where a run stands, told to its observer as it goes."""
+
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        samples: Sequence[Path],
+        limit_bytes: int | None,
+        observer: Observer,
+        *,
+        kills_before: int | None = 0,
+        loaded: bool = True,
+    ) -> None:
+        """`samples`: the files of the services' samples, in `directory`. `kills_before`: what the kernel had counted when
+        the run began; None: nothing counts kills there. `loaded`: requests are sent in it."""
+        self.name = name
+        self.outcome = Outcome.COMPLETED
+        self.stop_reason: str | None = None
+        self.phases: list[Phase] = []
+        self.started_at = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        self.start_ns = time.monotonic_ns()
+        self._loaded = loaded
+        self._directory = directory
+        self._samples = samples
+        self._limit_bytes = limit_bytes
+        self._observer = observer
+        self._watch = Watch(directory, samples, kills_before)
+        self._phase = ""
+        self._phase_start_ns = self.start_ns
+        self._last_tick_ns = 0
+
+    def begin(self) -> None:
+        """What is measured starts now, and the run's clock with it."""
+        self.start_ns = time.monotonic_ns()
+
+    def ended(self, reason: str, outcome: Outcome) -> None:
+        """The first reason is the one that counts."""
+        if self.stop_reason is None:
+            self.stop_reason = reason
+            self.outcome = outcome
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        self._phase, self._phase_start_ns = name, time.monotonic_ns()
+        self._observer.notify(PhaseStarted(run=self.name, phase=name))
+        try:
+            yield
+        finally:
+            self.phases.append(Phase(name=name, start_ns=self._phase_start_ns, end_ns=time.monotonic_ns()))
+
+    def tick(self) -> None:
+        """Tell how it stands, a few times a second however often this is called."""
+        now = time.monotonic_ns()
+        if now - self._last_tick_ns < _TICK_S * 1e9:
+            return
+        self._last_tick_ns = now
+        watch = self._watch
+        watch.look(now)
+        self._observer.notify(
+            Tick(
+                run=self.name,
+                phase=self._phase,
+                elapsed_s=(now - self.start_ns) / 1e9,
+                phase_elapsed_s=(now - self._phase_start_ns) / 1e9,
+                unreclaimable_bytes=watch.unreclaimable_bytes,
+                charged_bytes=watch.charged_bytes,
+                limit_bytes=self._limit_bytes,
+                oom_kills=watch.oom_kills,
+                users=watch.users,
+                requests=watch.requests,
+                failures=watch.failures,
+                rps=watch.rps,
+            )
+        )
+
+    def wait_for_samples(self) -> None:
+        """A service may be ready before the sampler's interpreter is: no load before somebody looks."""
+        deadline = time.monotonic() + _FIRST_SAMPLE_S
+        while not all(path.exists() and path.stat().st_size for path in self._samples):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(POLL_S)
+
+    def load(self, load: LoadProcess, over: Callable[[], bool]) -> LoadSummary:
+        """Have the load carried out, to its end or until `over` says that there is nothing left to load.
+
+        Raises LoadFailedError.
+        """
+        load.release()
+        while load.poll() is None:
+            self.tick()
+            if over():
+                load.stop()
+                break
+            time.sleep(POLL_S)
+        summary = load.wait()
+        if summary.ended is LoadEnd.FAILED:
+            raise LoadFailedError(
+                f"the load generator failed: {summary.message}", f"its output is in {self._directory / 'load'}"
+            )
+        if summary.ended is LoadEnd.OVERDUE:
+            self.ended("the load did not end in time", Outcome.TIMED_OUT)
+        return summary
+
+    def tell_end(self, oom_kills: int | None, peak_unreclaimable_bytes: int | None) -> None:
+        self._watch.look(time.monotonic_ns())
+        self._observer.notify(
+            RunFinished(
+                run=self.name,
+                outcome=self.outcome,
+                oom_kills=oom_kills,
+                peak_unreclaimable_bytes=peak_unreclaimable_bytes,
+                limit_bytes=self._limit_bytes,
+                requests=self._watch.requests if self._loaded else None,
+                failures=self._watch.failures,
+                reason=self.stop_reason,
+            )
+        )
+
+
+def load_problem(load: LoadSummary) -> str | None:
+    """Why the load generator is not to be trusted in a run, if so."""
+    if load.nothing_sent:
+        return "the load generator sent nothing"
+    if load.task_errors:
+        return f"the load's own code raised {load.task_errors} times: {load.message}"
+    if load.cpu_share is not None and load.cpu_share > _BUSY_GENERATOR:
+        return f"the load generator used {load.cpu_share:.0%} of a core: it, not the service, may be the bottleneck"
+    return None
