@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
+import resource
 import shutil
 import sys
 import tempfile
@@ -88,7 +89,9 @@ def make_report(directory: Path) -> None:
     record.save(directory, experiment)
     page = record.report(directory, experiment)
     results.write_files(page)
-    print(f"{time.monotonic() - started:.0f} s")
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    cpu_s = sum(one.ru_utime + one.ru_stime for one in used)
+    print(f"CPU time: {cpu_s:.0f} s, in {time.monotonic() - started:.0f} s")
     print(f"left out: {found.reason or 'nothing'}")
     print(page.autopsies[0].sentence if page.autopsies else "no autopsy")
 
@@ -97,6 +100,7 @@ def measure_report(directory: Path) -> tuple[int, float, str]:
     """Peak of the unreclaimable memory in bytes, seconds, and what it printed."""
     sandbox = CgroupSandbox()
     log, path = directory / "report.log", directory / "report-samples.bin"
+    log.unlink(missing_ok=True)
     started = time.monotonic()
     running = sandbox.run(
         [sys.executable, "-m", "benchmarks.big_capture", "--report", str(directory)],

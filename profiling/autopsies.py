@@ -27,7 +27,7 @@ class KilledProcess(Value, frozen=True, kw_only=True):
 class MemoryAtKill(Value, frozen=True, kw_only=True):
     """The whole cgroup's memory at the last sample before the kill, in bytes."""
 
-    limit_bytes: int
+    limit_bytes: int | None
     charged_bytes: int
     unreclaimable_bytes: int
     anon_bytes: int
@@ -87,7 +87,7 @@ class Autopsy(Value, frozen=True, kw_only=True):
     variant: str
     memray: bool
     """The run is a memray pass: its limit was raised by memray's own memory, and lines are known."""
-    limit_bytes: int
+    limit_bytes: int | None
     sentence: str
     """The most telling kill's."""
     most_telling: int

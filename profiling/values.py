@@ -259,23 +259,6 @@ class ApiConformance(Value, frozen=True, kw_only=True):
     """Whether it answered its `ready` path afterwards."""
 
 
-class Watched(Value, frozen=True, kw_only=True):
-    """What ran already when it was looked at: nothing of it was started, limited or ended by us."""
-
-    what: str
-    """In words: `container web (docker)`, `cgroup /system.slice/web.service`, `process 4711`."""
-    kind: str
-    """`container`, `cgroup` or `process`: what was named."""
-    limit_bytes: int | None
-    """The smallest limit in force on it, or the one that it was to be held against; None: there is none."""
-    assumed: bool = False
-    """The limit was named by whoever watched, and no kernel keeps it."""
-    kills_before: int | None = None
-    """What the kernel had counted when the watch began; None: nothing counts kills there."""
-    url: str | None = None
-    """Where load was sent to."""
-
-
 class KernelKill(Value, frozen=True, kw_only=True):
     """One line `Killed process ...` of the kernel's log. Bytes."""
 
@@ -305,6 +288,23 @@ class KernelLog(Value, frozen=True, kw_only=True):
     """In the log's order; only of the run's own cgroups."""
     own_pids: bool = False
     """Its pids are those that the run's processes have for themselves: no pid namespace lies between."""
+
+
+class Watched(Value, frozen=True, kw_only=True):
+    """What ran already when it was looked at: nothing of it was started, limited or ended by us."""
+
+    what: str
+    """In words: `container web (docker)`, `cgroup /system.slice/web.service`, `process 4711`."""
+    kind: str
+    """`container`, `cgroup` or `process`: what was named."""
+    limit_bytes: int | None
+    """The smallest limit in force on it, or the one that it was to be held against; None: there is none."""
+    assumed: bool = False
+    """The limit was named by whoever watched, and no kernel keeps it."""
+    kills_before: int | None = None
+    """What the kernel had counted when the watch began; None: nothing counts kills there."""
+    url: str | None = None
+    """Where load was sent to."""
 
 
 class RunResult(Value, frozen=True, kw_only=True):

@@ -15,8 +15,7 @@ from profiling.manifests.secrets import redacted, redacted_words
 from profiling.units import format_bytes, format_ms, format_percent
 from profiling.values import HeldMemory, Ledger, Limits, Profile, Summary
 from reports import ledger, plots
-from reports.autopsy.words import PAGE_NAME, run_name, telling
-from reports.autopsy.words import count as killed
+from reports.autopsy.words import PAGE_NAME, kill_count, run_name, telling
 from reports.figures import GROUPS, NONE, count, headroom, rate
 from reports.page import environment
 from reports.words import (
@@ -254,7 +253,7 @@ _ENVIRONMENT = environment(
     held_percent=held_percent,
     held_whole=_held_whole,
     AUTOPSY_NAME=PAGE_NAME,
-    killed=killed,
+    killed=kill_count,
     run_name=run_name,
     telling=telling,
     place=place,

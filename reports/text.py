@@ -18,8 +18,7 @@ from profiling.judging.report import AnalysedRun, Report
 from profiling.units import format_bytes, format_ms, format_percent, format_seconds
 from profiling.values import HeldMemory, Profile, Summary
 from reports import ledger
-from reports.autopsy.words import count as killed
-from reports.autopsy.words import page_path, run_name, telling, when
+from reports.autopsy.words import kill_count, page_path, run_name, telling, when
 from reports.figures import NONE, count, headroom, rate
 from reports.words import (
     BAD,
@@ -267,7 +266,7 @@ def _autopsies(console: Console, report: Report) -> None:
         text = Text(f"{run_name(found)}: ", style="bold").append(found.sentence, style="not bold")
         wrapped(console, text, "  ✗ ", style=_STYLES[BAD])
         first = found.kills[0]
-        rest = killed(found) - 1
+        rest = kill_count(found) - 1
         more = f"; {rest} more" if rest else ""
         whom = f": {named(first.process)}" if first.process else ""
         wrapped(console, Text(f"first {when(first)}{whom}{more}"), "    ", style="dim")

@@ -24,7 +24,7 @@ _SEEN_AFTER_NS = 600_000_000
 """The kernel's count is read five times a second; on a busy machine a reading or two are late."""
 _UNSEEN_WITHIN_NS = 200_000_000
 _LEAST_FALL = 0.05
-"""Of the limit. The fall of the memory dates a kill to one sample; a smaller one may be anything."""
+"""Of the most that was held just before. The fall of the memory dates a kill to one sample; a smaller one may be anything."""
 _RECORDS_END_NS = (1_500_000_000, 500_000_000)
 """A killed process's last record is so much older or younger than the kill at most: at the limit memray's thread waits, too."""
 _BROKEN = (RequestOutcome.CONNECTION_ERROR, RequestOutcome.TIMEOUT)
@@ -44,12 +44,12 @@ class Moment:
 
 
 def autopsy(run: StoredRun, profile: Profile | None = None) -> Autopsy | None:
-    """The account of a run's OOM kills; None if the kernel counted none, or at no limit that is known.
+    """The account of a run's OOM kills; None if the kernel counted none.
 
     `profile`: what the captures of this run say, if it is a memray pass.
     """
     result = run.result
-    if not result.oom_kills or result.limits is None:
+    if not result.oom_kills:
         return None
     traced = profile if result.capture else None
     kills: list[Kill] = []
@@ -65,7 +65,7 @@ def autopsy(run: StoredRun, profile: Profile | None = None) -> Autopsy | None:
         run=result.name,
         variant=result.variant,
         memray=bool(result.capture),
-        limit_bytes=result.limits.memory_bytes,
+        limit_bytes=_limit(result),
         sentence=telling.sentence,
         most_telling=telling.number,
         kernel_log=_of_log(result.kernel_log, len(kills)),
@@ -89,24 +89,18 @@ def kill_moments(run: StoredRun) -> list[Moment]:
 
     The count says so up to 0.2 s late; before that the memory of the killed process falls off, between two samples.
     """
-    result = run.result
-    samples = kills_of_run(run.samples, result)
+    samples, result = kills_of_run(run.samples, run.result), run.result
     moments: list[Moment] = []
     rises = np.diff(samples["oom_kills"], prepend=0) if len(samples) else np.empty(0, np.int64)
     for index in np.flatnonzero(rises > 0):
-        moments += _moments_before(samples, int(index), int(rises[index]), _limit_bytes(result), moments)
+        moments += _moments_before(samples, int(index), int(rises[index]), moments)
     last = len(samples) - 1 if len(samples) else None
     from_ns = int(samples["t_ns"][last]) if last is not None else result.start_ns
     missing = (result.oom_kills or 0) - len(moments)
     return moments + [Moment(from_ns, max(from_ns, result.end_ns), last)] * max(0, missing)
 
 
-def _limit_bytes(result: RunResult) -> int:
-    assert result.limits is not None  # see `autopsy`
-    return result.limits.memory_bytes
-
-
-def _moments_before(samples: Records, seen: int, kills: int, limit: int, earlier: Sequence[Moment]) -> list[Moment]:
+def _moments_before(samples: Records, seen: int, kills: int, earlier: Sequence[Moment]) -> list[Moment]:
     """The moments of the kills that were counted between the sample before `seen` and itself."""
     t_ns = samples["t_ns"]
     since = max(int(t_ns[seen]) - _SEEN_AFTER_NS, earlier[-1].before_ns if earlier else 0)
@@ -118,7 +112,7 @@ def _moments_before(samples: Records, seen: int, kills: int, limit: int, earlier
         end = at
         while end < len(held) - 1 and held[end + 1] < held[end]:
             end += 1
-        if held[at] - held[end] >= _LEAST_FALL * limit:
+        if held[at] - held[end] >= _LEAST_FALL * held.max():
             falls.append((int(held[at] - held[end]), first + at))
         at = max(end, at + 1)
     chosen = sorted(index for _, index in sorted(falls, reverse=True)[:kills])
@@ -242,7 +236,7 @@ def _memory(run: StoredRun, moment: Moment) -> MemoryAtKill | None:
     }  # fmt: skip
     if UNMEASURED in figures.values():
         return None
-    return MemoryAtKill(limit_bytes=_limit_bytes(run.result), **figures)
+    return MemoryAtKill(limit_bytes=_limit(run.result), **figures)
 
 
 def in_flight(run: StoredRun, moment: Moment) -> RequestsInFlight | None:
@@ -291,6 +285,10 @@ def _of_log(log: KernelLog | None, kills: int) -> str:
         counted = f"{log.source} names {len(log.kills)} processes for {kills} counted kills"
         return f"{counted}, so that which is whose is not known: {named}"
     return log.source
+
+
+def _limit(result: RunResult) -> int | None:
+    return result.limits.memory_bytes if result.limits else None
 
 
 def _alike(kills: Sequence[Kill]) -> list[Kill]:

@@ -37,7 +37,7 @@ def sentence(kill: Kill) -> str:
 def _when(kill: Kill) -> str:
     requests = kill.requests
     if requests is None:
-        return "Before the first request"
+        return "While it was watched" if kill.phase == "watch" else "Before the first request"
     if requests.count == 0:
         return "No request was in flight"
     return "1 request was in flight" if requests.count == 1 else f"{requests.count} requests were in flight"

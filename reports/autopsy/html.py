@@ -11,7 +11,7 @@ from profiling.units import format_bytes
 from profiling.values import HeldMemory
 from reports.autopsy.words import (
     clock,
-    count,
+    kill_count,
     memory_line,
     memory_parts,
     process,
@@ -41,14 +41,14 @@ def render_html(report: Report) -> str:
 def _bar_parts(memory: MemoryAtKill) -> list[tuple[str, float]]:
     """(kind, width) of the parts of the charged memory, in percent of the limit; they never add up to more than 100."""
     parts = memory_parts(memory)
-    whole = max(memory.limit_bytes, sum(size for _, size, _ in parts))
+    whole = max(memory.limit_bytes or 0, sum(size for _, size, _ in parts))
     return [(kind, 100 * size / whole) for kind, size, _ in parts] if whole > 0 else []
 
 
 def _held_whole(kill: Kill) -> int:
     """What the bars of its lines are shares of."""
-    limit = kill.memory.limit_bytes if kill.memory else 0
-    return max(limit, max((held.bytes for held in kill.held), default=0))
+    limit = kill.memory.limit_bytes if kill.memory else None
+    return max(limit or 0, max((held.bytes for held in kill.held), default=0))
 
 
 def _main_kill(found: Autopsy) -> Kill:
@@ -65,7 +65,7 @@ _ENVIRONMENT = environment(
     REPORT_NAME=REPORT_NAME,
     bar_parts=_bar_parts,
     clock=clock,
-    count=count,
+    count=kill_count,
     format_bytes=format_bytes,
     held_percent=held_percent,
     held_whole=_held_whole,

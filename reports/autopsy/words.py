@@ -17,6 +17,7 @@ _PHASES = {
     "drop-caches": "before the start",
     "start": "while starting",
     "load": "under load",
+    "watch": "while it was watched",
     "settle": "after the load",
     "openapi": "while its OpenAPI document was checked",
     "probe": "while bad input was sent",
@@ -48,7 +49,7 @@ def run_name(found: Autopsy) -> str:
     return shorten(plain, 60) + (" (memray pass)" if found.memray else "")
 
 
-def count(found: Autopsy) -> int:
+def kill_count(found: Autopsy) -> int:
     return len(found.kills) + found.not_shown
 
 
@@ -93,7 +94,7 @@ def resident(found: KilledProcess | None) -> str:
 def requests(found: RequestsInFlight | None) -> str:
     """How many, of what, how old, and what became of them."""
     if found is None:
-        return "the load had not begun"
+        return "none of ours"
     if found.count == 0:
         return "none in flight"
     what = found.path or "of the Locust file"
@@ -124,4 +125,8 @@ def memory_line(memory: MemoryAtKill | None) -> str:
     if memory is None:
         return "not sampled"
     parts = ", ".join(f"{format_bytes(size)} {name}" for _, size, name in memory_parts(memory))
-    return f"{of_limit(memory.charged_bytes, memory.limit_bytes)} charged" + (f": {parts}" if parts else "")
+    if memory.limit_bytes is None:
+        charged = format_bytes(memory.charged_bytes)
+    else:
+        charged = of_limit(memory.charged_bytes, memory.limit_bytes)
+    return f"{charged} charged" + (f": {parts}" if parts else "")

@@ -21,10 +21,12 @@ from profiling.values import (
     KernelKill,
     KernelLog,
     Outcome,
+    Phase,
     Profile,
     RunResult,
     Service,
     Target,
+    Watched,
 )
 
 from .build import END_S, HZ, LIMIT, LOAD_S, Records, at, requests, result, samples, stored
@@ -362,3 +364,16 @@ def test_before_the_load_no_request_is_spoken_of() -> None:
     (found,) = of(run).kills
     assert found.at_s < LOAD_S
     assert found.sentence == "Before the first request: the kernel killed gunicorn (pid 7), which held 480 MiB."
+
+
+def test_what_was_only_watched_has_its_kills_since_then() -> None:
+    watched = Watched(what="process 4711", kind="process", limit_bytes=None, kills_before=2)
+    rows = teeth(5.004)
+    rows["oom_kills"] += 2
+    phases = (Phase(name="watch", start_ns=at(0), end_ns=at(END_S)),)
+    run = killed(watched=watched, limits=None, load=None, load_start_ns=None, load_end_ns=None, phases=phases)
+    (found,) = of(stored(run, rows, requests([]))).kills
+    assert found.at_s == pytest.approx(5.0)
+    assert found.memory is not None
+    assert found.memory.limit_bytes is None
+    assert found.sentence.startswith("While it was watched: the kernel killed a process")
