@@ -31,14 +31,15 @@ if TYPE_CHECKING:
 
 SNAPSHOT_FILE = "snapshot.json"
 _PERIOD_S = 0.01
-_STEP = 0.01
-_LEAST_STEP_BYTES = 2**20
-"""A new high is one that lies by so much, or by that share, above the last."""
+_STEP, _LEAST_STEP_BYTES = 0.01, 2**20
+"""A new high is one that lies by that share, and by so much, above the last."""
+_LEAP = 3
+"""After a leap of so many steps the next snapshot follows soon: the kernel may be about to kill."""
+_REST_AFTER_LEAP, _REST = 1, 6
+"""After each snapshot it rests for so many times as long as that took: a service that starts keeps its processor."""
 _FINE_STEP_BYTES = 2**18
 _FINE_AFTER_NS = 1_000_000_000
 """Once nothing was written for so long, a smaller step will do: memory that hardly grows any more is at its peak."""
-_REST = 1
-"""After each snapshot it rests for so many times as long as that took: memory may rise by a tenth of the limit meanwhile."""
 _SHAKY = 0.01
 """A snapshot during which memory changed by more than this share is taken again while memory is still as high."""
 _PAGES_AT_MOST = 8 * 2**20
@@ -74,31 +75,36 @@ class Policy:
         self._looker = looker
         self._clock_ns = clock_ns
         self._kept: Taken | None = None
-        self._rest_until_ns = 0
+        self._ended_ns = self._took_ns = 0
         self._kept_ns = 0
 
     def look(self) -> Taken | None:
         """A snapshot to keep, if it is time for one. Raises OSError once the cgroup is gone."""
         now = self._clock_ns()
-        if now < self._rest_until_ns or not self._is_due(self._looker.unreclaimable(), now):
+        if now < self._ended_ns + _REST_AFTER_LEAP * self._took_ns or not self._is_due(
+            self._looker.unreclaimable(), now
+        ):
             return None
         taken = self._looker.take()
-        ended = self._clock_ns()
-        self._rest_until_ns = ended + _REST * (ended - now)
+        self._ended_ns = self._clock_ns()
+        self._took_ns = self._ended_ns - now
         if not self._is_better(taken):
             return None
-        self._kept, self._kept_ns = taken, ended
+        self._kept, self._kept_ns = taken, self._ended_ns
         return taken
 
     def _is_due(self, size: int, now: int) -> bool:
         if self._kept is None:
             return True
         high = self._kept.unreclaimable
-        if size >= high + max(_LEAST_STEP_BYTES, _STEP * high):
+        step = max(_LEAST_STEP_BYTES, _STEP * high)
+        if size >= high + _LEAP * step:
             return True
-        if size >= high + _FINE_STEP_BYTES:
-            return now >= self._kept_ns + _FINE_AFTER_NS
-        return size >= high and self._kept.shift > _SHAKY * high
+        if now < self._ended_ns + _REST * self._took_ns:
+            return False
+        if now >= self._kept_ns + _FINE_AFTER_NS:
+            step = _FINE_STEP_BYTES
+        return size >= high + step or (size >= high and self._kept.shift > _SHAKY * high)
 
     def _is_better(self, taken: Taken) -> bool:
         if self._kept is None:
