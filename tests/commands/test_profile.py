@@ -35,7 +35,7 @@ def config(directory: Path, script: str, **env: str) -> Path:
 
 
 def test_the_autopsy_of_a_planted_allocation(tmp_path: Path) -> None:
-    target = config(tmp_path, "planted", PLANTED_MIB="40")
+    target = config(tmp_path, "overfull", PLANTED_MIB="40")
     done = run_cli("profile", "--target", str(target), "--sandbox", "cgroup", "--out", str(tmp_path), "--json", CI="1")
     assert done.returncode == 1, done.stderr
     document = json.loads(done.stdout)
@@ -45,7 +45,7 @@ def test_the_autopsy_of_a_planted_allocation(tmp_path: Path) -> None:
     assert planted["bytes"] == pytest.approx(40 * MIB, rel=0.02)
     assert Path(kill["capture"]).is_file()
     page = Path(document["report"]).with_name("autopsy.html")
-    assert "planted.py" in page.read_text()
+    assert "overfull.py" in page.read_text()
     source = "kept.append"
     assert source in (TARGETS / "planted.py").read_text()
     assert source not in page.read_text()
