@@ -47,7 +47,7 @@ def test_the_autopsy_of_a_planted_allocation(tmp_path: Path) -> None:
     page = Path(document["report"]).with_name("autopsy.html")
     assert "overfull.py" in page.read_text()
     source = "kept.append"
-    assert source in (TARGETS / "planted.py").read_text()
+    assert source in (TARGETS / "overfull.py").read_text()
     assert source not in page.read_text()
     assert source not in Path(document["report"]).read_text()
     for graph in document["flamegraphs"]:
@@ -56,7 +56,7 @@ def test_the_autopsy_of_a_planted_allocation(tmp_path: Path) -> None:
     for path in (page.parent, *page.parent.glob("1-memray-*")):
         again = run_cli("report", str(path))
         assert again.returncode == 1, again.stderr
-        assert "planted.py:" in again.stdout
+        assert "overfull.py:" in again.stdout
 
 
 def test_a_pass_that_was_interrupted_after_a_kill(tmp_path: Path) -> None:
