@@ -153,4 +153,5 @@ def test_a_capture_that_reaches_its_limit_costs_the_service_nothing(sandbox: Cgr
     assert "before, when recording ended" in kill.sentence
     assert profile.held_at == "cut"
     assert "it had reached its limit (--capture-limit)" in profile.reason
-    assert (tmp_path / "pass" / "capture.bin").stat().st_size <= 5 * MIB
+    # Its size is looked at a few times a second.
+    assert (tmp_path / "pass" / "capture.bin").stat().st_size <= 12 * MIB
