@@ -24,9 +24,8 @@ def test_each_killed_worker_is_told_by_the_end_of_its_records(any_engine: Engine
     assert log is not None
     assert not log.own_pids
     captures = [kill.capture for kill in found.kills if kill.capture]
-    assert len(set(captures)) == len(captures) >= len(found.kills) - 1, (
-        "one may have been killed before it recorded much"
-    )
+    assert len(set(captures)) == len(captures)
+    assert 2 * len(captures) >= len(found.kills), "some may have been killed before they recorded much"
     for kill in found.kills:
         if kill.held:
             assert (kill.held[0].frame.file, kill.held[0].frame.function) == ("respawning.py", "answer")
