@@ -18,6 +18,7 @@ from profiling.measuring.interrupts import ignore_further, interruptible
 _COMMANDS = {
     "baseline": "`baseline update FILE`: what the service needs now, for a later gate.",
     "compare": "Run variants under the same limit and load; say which survive.",
+    "diff": "What changed in memory between two captures or runs, as a flame graph.",
     "doctor": "What this machine can do, and what mends what is missing.",
     "gate": "CI: whether a change needs more memory than its base, by runs of both.",
     "imports": "What each import costs, as a tree, and what a later one would save.",
@@ -33,7 +34,7 @@ _COMMANDS = {
 _EXIT_CODES = """\b
 Exit codes:
   0    the candidate survived; verified; no regression
-  1    killed, crashed, a failed check, over budget, regressed
+  1    killed, crashed, a failed check, over budget, regressed, grown by more than allowed
   2    the command line or a config file is wrong
   3    inconclusive: too little data, or the load was not what was asked for
   4    the run could not be made

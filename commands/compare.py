@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import os
 import sys
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -15,17 +16,18 @@ import msgspec
 
 from commands import bench, results
 from commands.job import Job, choose_variants, make_job
-from commands.options import load_options, output_options, target_options
+from commands.options import capture_option, load_options, output_options, target_options
 from commands.sandbox import open_sandbox
 from loadtests.plan import Stage
 from profiling.experiments import record
 from profiling.experiments.compare import Compare
 from profiling.experiments.policy import Step, carry_out
 from profiling.experiments.record import Experiment
+from profiling.judging.ledger import explain_with_ledger
 from profiling.judging.report import AnalysedRun
 from profiling.measuring.events import ExperimentStarted, Observer, PhaseStarted
 from profiling.measuring.measure import RunPlan, measure
-from profiling.measuring.memray_pass import explain, record_pass
+from profiling.measuring.memray_pass import record_pass
 from profiling.measuring.sandboxes.base import Sandbox
 from profiling.values import Profile, Variant
 
@@ -48,6 +50,7 @@ from profiling.values import Profile, Variant
     show_default=True,
     help="A memray pass of each variant, after the measured runs: flame graphs and the lines that held the memory.",
 )
+@capture_option
 @output_options
 @click.pass_context
 def compare(
@@ -57,6 +60,7 @@ def compare(
     sandbox: str,
     repeats: int,
     profile: bool,
+    capture_limit: int,
     out: str,
     as_json: bool,
     **options: object,
@@ -96,7 +100,7 @@ def compare(
                 runs=tuple(_title(step) for step in (*policy.planned, *policy.passes)),
             )
         )
-        runner = _Runner(job, chosen, opened, observer, directory, experiment)
+        runner = _Runner(job, chosen, opened, observer, directory, experiment, capture_limit)
         with contextlib.closing(runner):
             carry_out(policy, runner.make)
             runner.finish(started)
@@ -135,8 +139,10 @@ class _Runner:
         observer: Observer,
         directory: Path,
         experiment: Experiment,
+        capture_limit: int,
     ) -> None:
         self.experiment = experiment
+        self._capture_limit = capture_limit
         self._job = job
         self._variants = {variant.name: variant for variant in variants}
         self._sandbox = sandbox
@@ -144,6 +150,7 @@ class _Runner:
         self._directory = directory
         self._pool = ThreadPoolExecutor(max_workers=1)
         self._explaining: list[Future[Profile]] = []
+        self._stop = threading.Event()
 
     def make(self, step: Step) -> AnalysedRun | None:
         """Make one step. None for a memray pass, which judges nothing."""
@@ -168,13 +175,16 @@ class _Runner:
         return record.load_run(self._directory / name, self.experiment.budget)
 
     def _pass(self, plan: RunPlan, name: str) -> None:
-        recorded = record_pass(shortened(plan), self._sandbox, self._directory / name, self._observer)
+        place = self._directory / name
+        recorded = record_pass(shortened(plan), self._sandbox, place, self._observer, self._capture_limit)
         if isinstance(recorded, Profile):
             self._note(profiles=(*self.experiment.profiles, recorded))
             return
         self._note(passes=(*self.experiment.passes, name))
         # Explained while the next pass runs: that one judges nothing either.
-        self._explaining.append(self._pool.submit(explain, recorded, source_lines="CI" not in os.environ))
+        self._explaining.append(
+            self._pool.submit(explain_with_ledger, recorded, source_lines="CI" not in os.environ, stop=self._stop)
+        )
 
     def finish(self, started: float) -> None:
         """Wait for the explanations. `started`: when all began, by time.monotonic()."""
@@ -188,6 +198,7 @@ class _Runner:
 
     def close(self) -> None:
         """Give up explanations that nobody waits for any more."""
+        self._stop.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _note(self, **changes: object) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 import click
 import msgspec
 
-from commands import bench
+from commands import bench, results
 from commands.job import make_job
 from commands.options import SECONDS, output_options, target_options
 from commands.sandbox import open_sandbox
 from loadtests.plan import RequestTemplate
 from profiling import reference
-from profiling.errors import CannotRunError, DataError, ExitCode, InterruptedRunError, OutputError
+from profiling.errors import CannotRunError, DataError, ExitCode, InterruptedRunError
 from profiling.experiments import imports as experiment
 from profiling.experiments.imports import Imports
 from profiling.import_costs import ImportCosts, ImportsRun
@@ -114,7 +114,7 @@ def imports(
     memory = options.pop("memory")
     cpus = options.pop("cpus")
     target, timeout_s, port, notes = _target(modules, python, ctx.obj or (), memory, options)
-    folded_path = _openable(folded_file)
+    folded_path = results.openable(folded_file, "--folded")
     directory = bench.new_directory(out, "imports")
     with bench.watching(notes) as observer, open_sandbox(sandbox, target, observer) as opened:
         bench.prepare(target, opened, observer)
@@ -192,20 +192,6 @@ def _active_python() -> str:
     active = os.environ.get("VIRTUAL_ENV")
     candidate = Path(active, "bin", "python") if active else Path(sys.executable)
     return str(candidate if candidate.exists() else sys.executable)
-
-
-def _openable(name: str | None) -> Path | None:
-    """The path, proved writable before anything long begins. Raises OutputError."""
-    if name is None:
-        return None
-    try:
-        with Path(name).open("ab"):
-            pass
-    except OSError as error:
-        raise OutputError(
-            f"{name} cannot be written to ({(error.strerror or str(error)).lower()})", "name another file with --folded"
-        ) from error
-    return Path(name)
 
 
 def _check_found(run: ImportsRun, found: ImportCosts) -> None:

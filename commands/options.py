@@ -9,8 +9,9 @@ import click
 
 from profiling import reference
 from profiling.manifests.node import MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES
+from profiling.measuring import capture
 from profiling.measuring.sandboxes.containers import ENGINES
-from profiling.units import parse_bytes, parse_seconds
+from profiling.units import MIB, format_bytes, parse_bytes, parse_seconds
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -36,6 +37,13 @@ def _memory(text: str) -> int:
     if not MIN_MEMORY_BYTES <= size < 1 << 62:
         raise ValueError(f"{text!r} is no limit that a service can have; it must be 1MiB or more")
     return size - size % 4096  # the kernel keeps whole pages
+
+
+def _capture(text: str) -> int:
+    size = parse_bytes(text)
+    if not MIB <= size < 1 << 50:
+        raise ValueError(f"{text!r} is no size for a capture; it must be 1MiB or more")
+    return size
 
 
 def _positive_seconds(text: str) -> float:
@@ -68,6 +76,7 @@ def _number(text: str, low: float, high: float) -> float:
 
 
 MEMORY = _Text("size", _memory)
+SIZE = _Text("size", parse_bytes)
 SECONDS = _Text("duration", _positive_seconds)
 
 
@@ -130,6 +139,18 @@ def load_options(function: Decorated) -> Decorated:
             " Default: each user sends again once it was answered.",
         ),
     )
+
+
+def capture_option(function: Decorated) -> Decorated:
+    """How much the memray pass may record."""
+    return click.option(
+        "--capture-limit",
+        type=_Text("size", _capture),
+        default=capture.MAX_CAPTURE_BYTES,
+        show_default=format_bytes(capture.MAX_CAPTURE_BYTES).replace(" ", ""),
+        metavar="SIZE",
+        help="In the memray pass a process's recording ends before its file outgrows this; the service goes on.",
+    )(function)
 
 
 def output_options(function: Decorated) -> Decorated:

@@ -6,24 +6,26 @@ import datetime
 import os
 import sys
 import time
-from pathlib import Path
 
 import click
 import msgspec
 
 from commands import bench, results
 from commands.job import choose_variants, make_job
-from commands.options import load_options, output_options, target_options
+from commands.options import capture_option, load_options, output_options, target_options
 from commands.sandbox import open_sandbox
 from profiling.errors import CannotRunError
 from profiling.experiments import record
 from profiling.experiments.record import Experiment
+from profiling.judging.ledger import explain_with_ledger
+from profiling.judging.report import Report
 from profiling.measuring.events import PhaseStarted
 from profiling.measuring.measure import RunPlan
-from profiling.measuring.memray_pass import explain, record_pass
+from profiling.measuring.memray_pass import record_pass
 from profiling.values import Profile
 from reports.documents import Profiled
 from reports.render import absolute
+from reports.words import report_path
 
 
 @click.command()
@@ -35,6 +37,7 @@ from reports.render import absolute
     default="CI" not in os.environ,
     help="Whether flame graphs quote the service's source. Default: yes, but not where CI is set.",
 )
+@capture_option
 @output_options
 @click.pass_context
 def profile(
@@ -42,6 +45,7 @@ def profile(
     /,
     variant: str | None,
     source_lines: bool,
+    capture_limit: int,
     sandbox: str,
     out: str,
     as_json: bool,
@@ -71,14 +75,14 @@ def profile(
             port=job.port,
         )
         name = f"1-memray-{chosen.name}"
-        recorded = record_pass(plan, opened, directory / name, observer)
+        recorded = record_pass(plan, opened, directory / name, observer, capture_limit)
         if isinstance(recorded, Profile):
             raise CannotRunError(
                 f"memray cannot enter this service: {recorded.reason}",
                 "install memray where the service runs, name its Python command, or name a directory on a disk with --out",
             )
         observer.notify(PhaseStarted(run=chosen.name, phase="flame graphs"))
-        found = explain(recorded, source_lines=source_lines)
+        found = explain_with_ledger(recorded, source_lines=source_lines)
         observer.notify(PhaseStarted(run=chosen.name, phase="report"))
         experiment = Experiment(
             command="profile",
@@ -94,19 +98,21 @@ def profile(
         page = record.report(directory, experiment)
         results.write_files(page)
     if as_json:
-        click.echo(_document(found, directory))
+        click.echo(_document(found, page))
     else:
         results.show(page, as_json=False)
     ctx.exit(results.exit_code(page))
 
 
-def _document(found: Profile, directory: Path) -> str:
-    """The JSON of `profile`: absolute paths; the ledger and the autopsy are not measured yet."""
-    shown = absolute(found, str(directory))
+def _document(found: Profile, page: Report) -> str:
+    """The JSON of `profile`, with absolute paths."""
+    shown = absolute(found, page.directory)
     document = Profiled(
         captures=shown.captures,
         flamegraphs=shown.flamegraphs,
+        ledger=shown.ledger.entries if shown.ledger else (),
+        autopsy=page.autopsies[0] if page.autopsies else None,
         profile=shown,
-        report=str(directory / results.REPORT_FILE),
+        report=report_path(page),
     )
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import sys
 from pathlib import Path
 
 import click
-import msgspec
 
-from commands import results, schemas
-from commands.imports import render_again
+from commands import diff, imports, results, schemas
 from commands.options import json_option
 from profiling.errors import DataError
-from profiling.experiments import imports, record
+from profiling.experiments import diff as differences
+from profiling.experiments import imports as recordings
+from profiling.experiments import record
 from profiling.experiments.record import Experiment
+from profiling.judging.ledger import explain_with_ledger
 from profiling.judging.report import Report
 from profiling.measuring import store
+from profiling.measuring.memray_pass import RecordedPass
 from profiling.values import Budget, Profile
 
 _EVERY = "all"
@@ -39,8 +42,8 @@ _EVERY = "all"
 @json_option
 @click.pass_context
 def report(ctx: click.Context, runs: tuple[Path, ...], csv_only: bool, schema: str | None, as_json: bool) -> None:
-    """Render the report of RUN... again: a directory that `compare` or `profile` printed, a recording of `imports`, or
-    single runs within one.
+    """Render the report of RUN... again: a directory that `compare` or `profile` printed, a recording of `imports`,
+    a `diff`, or single runs within one.
 
     Several runs come onto one page, in the first one's directory's parent. Exit code: as the runs themselves say.
     """
@@ -49,8 +52,9 @@ def report(ctx: click.Context, runs: tuple[Path, ...], csv_only: bool, schema: s
         return
     if not runs:
         raise click.UsageError("name at least one run's directory, or --schema")
-    if len(runs) == 1 and (runs[0] / imports.FILE_NAME).exists() and not csv_only:
-        ctx.exit(render_again(runs[0], as_json))
+    for name, command in ((recordings.FILE_NAME, imports), (differences.FILE_NAME, diff)):
+        if len(runs) == 1 and (runs[0] / name).exists() and not csv_only:
+            ctx.exit(command.render_again(runs[0], as_json))
     page = _page(runs)
     if csv_only:
         written = [str(path) for path in results.write_csv(page)]
@@ -70,16 +74,19 @@ def _page(directories: tuple[Path, ...]) -> Report:
 def _together(directories: tuple[Path, ...]) -> tuple[Path, Experiment]:
     """Several directories as one experiment, written into a directory of its own beside the first."""
     runs: list[Path] = []
+    passes: list[Path] = []
     profiles: list[Profile] = []
     budget, candidate = Budget(), None
     for directory in directories:
         if (directory / record.FILE_NAME).exists():
             part = record.load(directory)
             runs += [directory / name for name in part.runs]
+            passes += [directory / name for name in part.passes]
             profiles += [_moved(profile, directory) for profile in part.profiles]
             budget, candidate = part.budget, part.candidate
         else:
             runs.append(directory)
+            profiles += _of_pass(directory)
     if not runs:
         raise DataError(f"{directories[0]} holds no run", "name a directory that a measuring command printed")
     if candidate is None:
@@ -93,18 +100,28 @@ def _together(directories: tuple[Path, ...]) -> tuple[Path, Experiment]:
         budget=budget,
         created_at=now.isoformat(timespec="seconds"),
         runs=tuple(str(run.resolve()) for run in runs),
+        passes=tuple(str(run.resolve()) for run in passes),
         profiles=tuple(profiles),
     )
     record.save(place, experiment)
     return place, experiment
 
 
+def _of_pass(directory: Path) -> list[Profile]:
+    """What the captures of a single run say, if it is a memray pass: as was found before, or, of one that was interrupted, now."""
+    result = store.load(directory).result
+    if result.capture is None:
+        return []
+    above = directory.resolve().parent
+    if (above / record.FILE_NAME).exists():
+        found = [profile for profile in record.load(above).profiles if profile.variant == result.variant]
+        if found:
+            return [_moved(profile, above) for profile in found]
+    recorded = RecordedPass(result, directory.resolve(), directory.resolve() / result.capture)
+    return [_moved(explain_with_ledger(recorded, source_lines="CI" not in os.environ), above)]
+
+
 def _moved(profile: Profile, directory: Path) -> Profile:
     """The profile with absolute paths: it is shown from another directory."""
 
-    def absolute(paths: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(str((directory / path).resolve()) for path in paths)
-
-    return msgspec.structs.replace(
-        profile, captures=absolute(profile.captures), flamegraphs=absolute(profile.flamegraphs)
-    )
+    return profile.with_paths(lambda path: str((directory / path).resolve()))

@@ -6,18 +6,23 @@ from pathlib import Path
 
 import click
 
-from profiling.errors import ExitCode
+from profiling.errors import ExitCode, OutputError
 from profiling.judging.report import Report
-from profiling.measuring import store
+from profiling.judging.stacks.graph import flame_graph
+from profiling.judging.stacks.naming import by_process
+from profiling.measuring import store, stored_stacks
+from reports.autopsy.words import PAGE_NAME
 from reports.export import load_csv, series_csv
 from reports.render import RENDERERS
+from reports.words import processes_page
 
 REPORT_FILE = "report.html"
 _EXIT_OF_STATUS = {"pass": ExitCode.OK, "fail": ExitCode.FAILED, "inconclusive": ExitCode.INCONCLUSIVE}
 
 
 def write_files(report: Report) -> Path:
-    """Write report.html, result.json, curves.png and each run's series as CSV. Raises OutputError."""
+    """Write report.html, result.json, curves.png, each run's series as CSV and, of OOM kills, autopsy.html. Raises OutputError."""
+    from reports.autopsy.html import render_html
     from reports.plots import curves_png
 
     directory = Path(report.directory)
@@ -25,7 +30,22 @@ def write_files(report: Report) -> Path:
     store.write_atomically(directory / "result.json", _bytes(RENDERERS["json"](report)))
     store.write_atomically(directory / "curves.png", curves_png(report))
     write_csv(report)
+    _write_processes(report)
+    if report.autopsies:
+        store.write_atomically(directory / PAGE_NAME, render_html(report).encode())
     return directory / REPORT_FILE
+
+
+def _write_processes(report: Report) -> None:
+    """The page of each memray pass with several processes. Raises OutputError, DataError."""
+    from reports.flame.processes import render_processes
+
+    for profile in report.profiles:
+        if profile.processes is not None:
+            file = Path(report.directory, profile.processes)
+            stacks = stored_stacks.load(file)
+            page = render_processes(stacks, flame_graph(by_process(stacks)))
+            store.write_atomically(Path(processes_page(str(file))), page.encode("utf-8", "replace"))
 
 
 def write_csv(report: Report) -> list[Path]:
@@ -42,6 +62,21 @@ def write_csv(report: Report) -> list[Path]:
 def show(report: Report, as_json: bool) -> None:
     """The result on stdout: one JSON document, or text that ends with the directory and the report's path."""
     click.echo(RENDERERS["json" if as_json else "text"](report), nl=False)
+
+
+def openable(name: str | None, option: str) -> Path | None:
+    """The path that somebody gave with `option`, proved writable before anything long begins. Raises OutputError."""
+    if name is None:
+        return None
+    try:
+        with Path(name).open("ab"):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"{name} cannot be written to ({(error.strerror or str(error)).lower()})",
+            f"name another file with {option}",
+        ) from error
+    return Path(name)
 
 
 def exit_code(report: Report) -> ExitCode:

@@ -12,7 +12,7 @@ from commands.self_check import SelfChecked
 from profiling.config.schema import config_schema
 from profiling.import_costs import ImportCosts
 from profiling.values import Value
-from reports.documents import Comparison, Gated, Profiled, Verification
+from reports.documents import Comparison, Differed, Gated, Profiled, Verification
 
 CONFIG = "config"
 
@@ -39,6 +39,7 @@ class SeriesFiles(Value, frozen=True, kw_only=True):
 
 DOCUMENTS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "compare": (Comparison,),
+    "diff": (Differed,),
     "doctor": (Examined,),
     "error": (Failed,),
     "gate": (Gated,),
@@ -47,7 +48,7 @@ DOCUMENTS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "observe": (Comparison,),
     "profile": (Profiled,),
     "self-check": (SelfChecked,),
-    "report": (Comparison, Verification, Gated, ImportCosts, SeriesFiles),
+    "report": (Comparison, Verification, Gated, ImportCosts, Differed, SeriesFiles),
     "verify": (Verification,),
 }
 """By command, what its --json can be; `error` is every command's."""

@@ -5,6 +5,7 @@ Bytes are ints, fractions are 0..1, times in `_ns` are CLOCK_MONOTONIC, `None` m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
@@ -219,6 +220,8 @@ class ServiceResult(Value, frozen=True, kw_only=True):
     listening_ns: int | None
     kernel_peak_charged_bytes: int | None
     clean_end: bool | None
+    cgroup: str = ""
+    """What tells its kills in `KernelLog` from the other services'."""
 
 
 class ApiProblem(Value, frozen=True, kw_only=True):
@@ -258,6 +261,37 @@ class ApiConformance(Value, frozen=True, kw_only=True):
     problems: tuple[ApiProblem, ...] = ()
     ready_after: bool = True
     """Whether it answered its `ready` path afterwards."""
+
+
+class KernelKill(Value, frozen=True, kw_only=True):
+    """One line `Killed process ...` of the kernel's log. Bytes."""
+
+    cgroup: str
+    """What the run calls the killed process's cgroup: the `cgroup` of `Running`."""
+    pid: int
+    """As the machine's first pid namespace numbers it."""
+    name: str
+    """The kernel's, of at most 15 characters."""
+    log_s: float
+    """The line's own time stamp, in seconds of the log's clock; it started with the machine, but is not CLOCK_MONOTONIC."""
+    anon_rss_bytes: int | None = None
+    file_rss_bytes: int | None = None
+    shmem_rss_bytes: int | None = None
+    line: str = ""
+    """As the kernel wrote it, without its stamp."""
+
+
+class KernelLog(Value, frozen=True, kw_only=True):
+    """What the kernel's log says of a run's OOM kills."""
+
+    source: str | None
+    """`/dev/kmsg` or the command that printed it; None: it could not be read."""
+    problem: str = ""
+    """Why it could not be read."""
+    kills: tuple[KernelKill, ...] = ()
+    """In the log's order; only of the run's own cgroups."""
+    own_pids: bool = False
+    """Its pids are those that the run's processes have for themselves: no pid namespace lies between."""
 
 
 class Watched(Value, frozen=True, kw_only=True):
@@ -337,6 +371,10 @@ class RunResult(Value, frozen=True, kw_only=True):
     """File name of the memray capture in the run directory, in a profile pass."""
     capture_cost_bytes: int | None = None
     """By how much the limit was raised for memray's own memory."""
+    epoch_offset_ns: int | None = None
+    """Added to a time of CLOCK_MONOTONIC, it gives ns since the epoch."""
+    kernel_log: KernelLog | None = None
+    """None: no process was killed, so that nobody looked."""
 
 
 class Finding(Value, frozen=True, kw_only=True):
@@ -416,6 +454,68 @@ class HeldMemory(Value, frozen=True, kw_only=True):
     """The part that the program mapped itself: a file perhaps, or memory that was never touched."""
 
 
+class LedgerLine(Value, frozen=True, kw_only=True):
+    """A line of code with its part of a ledger's entry."""
+
+    frame: Frame
+    bytes: int
+
+
+class LedgerEntry(Value, frozen=True, kw_only=True):
+    """A part of the memory."""
+
+    part: str
+    bytes: int
+    group: str
+    """What kind of thing it is: `imports`, `model`, `kernel`, ...; `headroom` is what lies between the unreclaimable memory
+    and the limit."""
+    lines: tuple[LedgerLine, ...] = ()
+    """The lines of the user's own code that hold most of it, largest first, where code holds it."""
+    note: str = ""
+    """How that is known, or what is in it."""
+
+
+class Ledger(Value, frozen=True, kw_only=True):
+    """Where the memory was at one moment near the peak of a memray pass. The entries sum up to the limit, and those outside
+    the group `headroom` to the unreclaimable memory."""
+
+    entries: tuple[LedgerEntry, ...] = ()
+    """Empty: there is none, and `reason` says why."""
+    reason: str = ""
+    """Why there is none, or why the captures could not be used in it."""
+    limit_bytes: int = 0
+    unreclaimable_bytes: int = 0
+    """At the moment of the ledger."""
+    unexplained_bytes: int = 0
+    """The part of it that nothing accounts for; below zero: memory that was counted although it went meanwhile."""
+    peak_bytes: int | None = None
+    """The highest that was sampled in the pass, which is somewhat higher."""
+    at_s: float = 0.0
+    """The moment, in seconds since the start."""
+    changed_bytes: int = 0
+    """By how much the unreclaimable memory changed while it was looked at."""
+    processes: int = 0
+
+
+class CaptureEnd(Value, frozen=True, kw_only=True):
+    """What the capture of a process says that did not end by itself."""
+
+    capture: str
+    """Its file, as in `Profile.captures`."""
+    pid: int | None
+    """As the process knew itself; None: nothing but the file's head was written."""
+    last_ns: int | None
+    """When its last record of its RSS was written, in ns since the epoch; memray writes one every 10 ms."""
+    rss_bytes: int | None
+    """What that said."""
+    held: tuple[HeldMemory, ...] = ()
+    """Alive then, largest first."""
+    cut: bool = False
+    """Recording ended before the process did: the capture had reached its limit, or the disk its end."""
+    note: str = ""
+    """Why `held` is empty, where that is not what the process held."""
+
+
 class Profile(Value, frozen=True, kw_only=True):
     """What the memray pass of one variant brought."""
 
@@ -429,9 +529,26 @@ class Profile(Value, frozen=True, kw_only=True):
     capture_cost_bytes: int | None = None
     captures: tuple[str, ...] = ()
     flamegraphs: tuple[str, ...] = ()
+    processes: str | None = None
+    """File of all processes' stacks at one moment, where there were several; the page beside it shows them together."""
     held_at: str = "peak"
-    """`kill`: alive in a process that was killed; `peak`: alive at the high-water mark of the largest process."""
+    """`kill`: alive in a process that was killed; `cut`: in one whose recording ended earlier, then; `peak`: alive at the
+    high-water mark of the largest process."""
     held: tuple[HeldMemory, ...] = ()
+    ledger: Ledger | None = None
+    """None: of an earlier version, which made none."""
+    ends: tuple[CaptureEnd, ...] = ()
+    """The processes that did not end by themselves, in a run in which the kernel killed: those it killed are among them."""
+
+    def with_paths(self, change: Callable[[str], str]) -> Profile:
+        """The same with `change` made to the path of each file."""
+        return msgspec.structs.replace(
+            self,
+            captures=tuple(map(change, self.captures)),
+            flamegraphs=tuple(map(change, self.flamegraphs)),
+            processes=self.processes and change(self.processes),
+            ends=tuple(msgspec.structs.replace(end, capture=change(end.capture)) for end in self.ends),
+        )
 
 
 class Check(Value, frozen=True, kw_only=True):

@@ -5,10 +5,10 @@ Sizes in bytes, shares 0..1, unmeasured null, paths absolute.
 
 from __future__ import annotations
 
-from typing import Any
-
+from profiling.autopsies import Autopsy
+from profiling.differences import Difference
 from profiling.regressions import GateVerdict, MetricChange, Side
-from profiling.values import SCHEMA_VERSION, Check, Claim, Profile, Summary, Value
+from profiling.values import SCHEMA_VERSION, Check, Claim, LedgerEntry, Profile, Summary, Value
 
 
 class Comparison(Value, frozen=True, kw_only=True):
@@ -20,6 +20,8 @@ class Comparison(Value, frozen=True, kw_only=True):
     candidate: str | None
     runs: tuple[Summary, ...]
     profiles: tuple[Profile, ...]
+    autopsies: tuple[Autopsy, ...] = ()
+    """Of each run and memray pass in which the kernel killed."""
     report: str
     """Path of the page."""
 
@@ -33,6 +35,7 @@ class Verification(Value, frozen=True, kw_only=True):
     """`pass`, `fail` or `inconclusive`."""
     checks: tuple[Check, ...]
     run: Summary
+    autopsies: tuple[Autopsy, ...] = ()
     report: str
 
 
@@ -52,13 +55,6 @@ class Gated(Value, frozen=True, kw_only=True):
     report: str
 
 
-class LedgerEntry(Value, frozen=True, kw_only=True):
-    """A part of the memory."""
-
-    part: str
-    bytes: int
-
-
 class Profiled(Value, frozen=True, kw_only=True):
     """`profile --json`."""
 
@@ -67,7 +63,23 @@ class Profiled(Value, frozen=True, kw_only=True):
     captures: tuple[str, ...]
     flamegraphs: tuple[str, ...]
     ledger: tuple[LedgerEntry, ...] = ()
-    autopsy: dict[str, Any] | None = None
-    """Neither this nor the ledger is measured yet."""
+    """The entries of the profile's ledger, which has the moment and the sums; empty where there is none."""
+    autopsy: Autopsy | None = None
+    """None: the kernel killed nothing."""
     profile: Profile
     report: str
+
+
+class Differed(Difference, frozen=True, kw_only=True):
+    """`diff --json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    command: str = "diff"
+    before_bytes: int
+    after_bytes: int
+    flamegraph: str
+    folded: str
+    """Folded stacks with two weights."""
+    run_dir: str
+    report: str
+    """The page, which the flame graph stands in."""

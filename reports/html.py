@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import posixpath
 import shlex
 from collections.abc import Callable, Sequence
@@ -12,8 +13,9 @@ from datetime import datetime
 from profiling.judging.report import AnalysedRun, Report
 from profiling.manifests.secrets import redacted, redacted_words
 from profiling.units import format_bytes, format_ms, format_percent
-from profiling.values import HeldMemory, Limits, Profile, Summary
-from reports import plots
+from profiling.values import HeldMemory, Ledger, Limits, Profile, Summary
+from reports import ledger, plots
+from reports.autopsy.words import PAGE_NAME, kill_count, run_name, telling
 from reports.figures import GROUPS, NONE, count, headroom, rate
 from reports.gating import how_often, rows
 from reports.page import environment
@@ -36,6 +38,7 @@ from reports.words import (
     peak_share,
     pictured,
     place,
+    processes_page,
     relative_link,
     shorten,
     source_roots,
@@ -62,7 +65,8 @@ def render_html(report: Report) -> str:
         report=report,
         verdict=verdict_sign(report),
         title=f"{report.command}: {report.verdict.sentence}",
-        pictures=_pictures(report),
+        pictures=_pictures(lambda narrow: plots.curves_svgs(report, narrow=narrow)) if report.runs else {},
+        ledgers=_ledgers(report),
         picture_alt=_alt(report),
         narrow_px=NARROW_PX,
         groups=GROUPS,
@@ -79,15 +83,27 @@ def render_html(report: Report) -> str:
     )
 
 
-def _pictures(report: Report) -> dict[str, str]:
-    """Data URIs of the picture, by theme and width."""
-    if not report.runs:
-        return {}
+def _pictures(draw: Callable[[bool], tuple[str, str]]) -> dict[str, str]:
+    """Data URIs of a picture, by theme and width; `draw` is told whether it is to be narrow."""
     pictures = {}
     for width in ("wide", "narrow"):
-        light, dark = plots.curves_svgs(report, narrow=width == "narrow")
+        light, dark = draw(width == "narrow")
         pictures[f"light_{width}"], pictures[f"dark_{width}"] = _data_uri(light), _data_uri(dark)
     return pictures
+
+
+def _ledgers(report: Report) -> list[tuple[Profile, dict[str, str]]]:
+    """The passes that have a ledger or a reason for having none, each with the pictures of its ledger."""
+    found = []
+    for profile in report.profiles:
+        if profile.ledger is not None:
+            draw = functools.partial(_waterfall, profile.ledger)
+            found.append((profile, _pictures(draw) if profile.ledger.entries else {}))
+    return found
+
+
+def _waterfall(ledger: Ledger, narrow: bool) -> tuple[str, str]:
+    return plots.waterfall_svgs(ledger, narrow=narrow)
 
 
 def _data_uri(svg: str) -> str:
@@ -204,10 +220,14 @@ def moment(iso: str) -> str:
     return f"{at:%Y-%m-%d %H:%M} {'UTC' if not at.utcoffset() else at.strftime('UTC%z')}"
 
 
-def _held_percent(held: HeldMemory, profile: Profile) -> float:
-    """Width of a line's bar: percent of the pass's limit, or of the largest line where that is not known."""
-    whole = profile.limit_bytes or max((h.bytes for h in profile.held), default=0)
+def held_percent(held: HeldMemory, whole: int) -> float:
+    """Width of a line's bar: percent of `whole` bytes."""
     return 100 * min(1.0, held.bytes / whole) if whole else 0.0
+
+
+def _held_whole(profile: Profile) -> int:
+    """What the bars of a pass's lines are shares of: its limit, or the largest line where that is not known."""
+    return profile.limit_bytes or max((held.bytes for held in profile.held), default=0)
 
 
 def _bar_percent(summary: Summary) -> float:
@@ -234,11 +254,18 @@ _ENVIRONMENT = environment(
     bar_percent=_bar_percent,
     of_limit=of_limit,
     peak_share=peak_share,
-    held_percent=_held_percent,
+    held_percent=held_percent,
+    held_whole=_held_whole,
+    AUTOPSY_NAME=PAGE_NAME,
+    killed=kill_count,
+    run_name=run_name,
+    telling=telling,
     place=place,
     by_weight=by_weight,
     shorten=shorten,
     relative_link=relative_link,
+    processes_page=processes_page,
+    ledger=ledger,
     format_bytes=format_bytes,
     format_ms=format_ms,
     format_percent=format_percent,

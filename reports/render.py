@@ -29,6 +29,7 @@ def render_json(report: Report) -> str:
         candidate=report.candidate,
         runs=tuple(run.summary for run in report.runs),
         profiles=tuple(absolute(profile, report.directory) for profile in report.profiles),
+        autopsies=report.autopsies,
         report=report_path(report),
     )
     return _dump(document)
@@ -41,6 +42,7 @@ def _verification(report: Report) -> Verification:
         verdict=report.verdict.status,
         checks=report.checks,
         run=report.runs[0].summary,
+        autopsies=report.autopsies,
         report=report_path(report),
     )
 
@@ -65,11 +67,7 @@ def _dump(document: object) -> str:
 
 def absolute(profile: Profile, directory: str) -> Profile:
     """The profile with its files' whole paths."""
-    return msgspec.structs.replace(
-        profile,
-        captures=tuple(str(PurePath(directory) / path) for path in profile.captures),
-        flamegraphs=tuple(str(PurePath(directory) / path) for path in profile.flamegraphs),
-    )
+    return profile.with_paths(lambda path: str(PurePath(directory) / path))
 
 
 def _text(report: Report) -> str:

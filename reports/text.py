@@ -13,9 +13,12 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from profiling.judging.cause import named
 from profiling.judging.report import AnalysedRun, Report
 from profiling.units import format_bytes, format_ms, format_percent, format_seconds
 from profiling.values import HeldMemory, Profile, Summary
+from reports import ledger
+from reports.autopsy.words import kill_count, page_path, run_name, telling, when
 from reports.figures import NONE, count, headroom, rate
 from reports.gating import how_often, plain_lines
 from reports.words import (
@@ -48,6 +51,7 @@ _STYLES = {GOOD: "green", BAD: "bold red", UNSURE: "yellow"}
 _LABEL_WIDTH = 15
 _MIN_COLUMN = 19
 _HELD_SHOWN = 3
+_PART_WIDTH = 37
 _PROBLEMS_SHOWN = 5
 # What names and messages may not tell a terminal; colours are ours.
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
@@ -74,8 +78,10 @@ def render_text(report: Report, width: int = PIPE_WIDTH, colour: bool = False) -
     _checks(console, report)
     _api_problems(console, report)
     _runs(console, report)
+    _autopsies(console, report)
     _findings(console, report)
     _held(console, report)
+    _ledgers(console, report)
     _places(console, report)
     assert isinstance(console.file, io.StringIO)
     return without_commands(console.file.getvalue(), colour)
@@ -267,6 +273,21 @@ def _findings(console: Console, report: Report) -> None:
     console.print()
 
 
+def _autopsies(console: Console, report: Report) -> None:
+    if not report.autopsies:
+        return
+    console.print(Text("Why it was killed", style="bold"))
+    for found in telling(report):
+        text = Text(f"{run_name(found)}: ", style="bold").append(found.sentence, style="not bold")
+        wrapped(console, text, "  ✗ ", style=_STYLES[BAD])
+        first = found.kills[0]
+        rest = kill_count(found) - 1
+        more = f"; {rest} more" if rest else ""
+        whom = f": {named(first.process)}" if first.process else ""
+        wrapped(console, Text(f"first {when(first)}{whom}{more}"), "    ", style="dim")
+    console.print()
+
+
 def _held(console: Console, report: Report) -> None:
     if not report.profiles:
         return
@@ -281,6 +302,28 @@ def _held(console: Console, report: Report) -> None:
         if rest > 0:
             console.print(Text(f"    and {rest} more in the report", style="dim"))
     console.print()
+
+
+def _ledgers(console: Console, report: Report) -> None:
+    """Of `profile`: where the memory was, part by part."""
+    if report.command != "profile":
+        return
+    for found in [profile.ledger for profile in report.profiles if profile.ledger is not None]:
+        console.print(Text("Where the memory was", style="bold"))
+        if not found.entries:
+            wrapped(console, Text(f"no ledger: {found.reason}"), "  ")
+            continue
+        wrapped(console, Text(f"{ledger.moment(found)}: {ledger.sentence(found)}"), "  ")
+        bar = console.width - 2 - _PART_WIDTH - 10
+        for row in ledger.rows(found):
+            start, end = (round(bar * min(1.0, max(0.0, at / found.limit_bytes))) for at in (row.start, row.end))
+            line = Text("  ").append(set_cell_size(shorten(row.name, _PART_WIDTH - 1), _PART_WIDTH))
+            line.append(f"{ledger.size(row.bytes):>9} ").append(" " * start)
+            line.append(("░" if row.group == ledger.HEADROOM else "█") * max(end - start, 0) or "▏")
+            if row.group == ledger.UNEXPLAINED:
+                line.stylize("yellow")
+            console.print(line, soft_wrap=True)
+        console.print()
 
 
 def _pass(profile: Profile) -> Text:
@@ -309,4 +352,6 @@ def _places(console: Console, report: Report) -> None:
     for run in report.runs:
         if run.summary.run_dir:
             console.print(Text("run     ", style="dim").append(run.summary.run_dir, style="not dim"), soft_wrap=True)
+    if (page := page_path(report)) is not None:
+        console.print(Text("autopsy ", style="dim").append(page, style="not dim"), soft_wrap=True)
     console.print(Text("report  ", style="dim").append(report_path(report), style="not dim"), soft_wrap=True)

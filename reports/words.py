@@ -19,6 +19,7 @@ from profiling.units import format_bytes
 from profiling.values import ApiProblem, Claim, Finding, Frame, HeldMemory, Outcome, Profile, Summary, Verdict
 
 REPORT_NAME = "report.html"
+PROCESSES_NAME = "flamegraph-all-processes.html"
 GOOD, BAD, UNSURE = "good", "bad", "unsure"
 
 
@@ -79,7 +80,7 @@ PROBLEMS = {
     "document": "fault in the document",
 }
 """The kinds of `ApiProblem`."""
-HELD_AT = {"kill": "the kill", "peak": "its peak"}
+HELD_AT = {"kill": "the kill", "cut": "the end of the recording, before the kill", "peak": "its peak"}
 """When the memory in `Profile.held` was alive."""
 _CLAIMS: dict[Claim, str] = {
     Claim.PROVED: "proved",
@@ -249,6 +250,11 @@ def relative_link(path: str, directory: str) -> str:
     """`path` as a URL seen from `directory`; a relative path is taken to be so already."""
     seen = os.path.relpath(path, directory) if PurePath(path).is_absolute() else path
     return quote(seen)  # a colon too: a first part such as "a:b" would be a scheme
+
+
+def processes_page(stacks: str) -> str:
+    """Path of the page that shows all processes of a memray pass together, by that of their stacks."""
+    return str(PurePath(stacks).parent / PROCESSES_NAME)
 
 
 def report_path(report: Report) -> str:

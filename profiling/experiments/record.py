@@ -7,10 +7,12 @@ from pathlib import Path
 
 import msgspec
 
+from profiling.autopsies import Autopsy
 from profiling.errors import DataError
 from profiling.experiments import gate_record, imports
 from profiling.experiments.gate_verdict import judge
 from profiling.judging.analysis import analyse
+from profiling.judging.autopsy import autopsy
 from profiling.judging.checklist import judge_checks
 from profiling.judging.checks import check
 from profiling.judging.findings import with_findings
@@ -113,7 +115,27 @@ def report(directory: Path, experiment: Experiment) -> Report:
         created_at=experiment.created_at,
         beside_share=_beside_share(directory, experiment, runs),
         directory=str(directory.resolve()),
+        autopsies=_autopsies(directory, experiment),
     )
+
+
+def _autopsies(directory: Path, experiment: Experiment) -> tuple[Autopsy, ...]:
+    """Of the passes first: they know the lines."""
+    found = [autopsy(run, _profile_of(run, directory, experiment)) for run in _stored(directory, experiment)]
+    return tuple(sorted((one for one in found if one is not None), key=lambda one: not one.memray))
+
+
+def _stored(directory: Path, experiment: Experiment) -> list[store.StoredRun]:
+    return [store.load(directory / name) for name in (*experiment.passes, *experiment.runs)]
+
+
+def _profile_of(run: store.StoredRun, directory: Path, experiment: Experiment) -> Profile | None:
+    """What was found in the captures of a memray pass, with whole paths."""
+    if run.result.capture is None:
+        return None
+    found = (profile for profile in experiment.profiles if profile.variant == run.result.variant)
+    profile = next((one for one in found if one.status == "recorded"), None)
+    return profile and profile.with_paths(lambda path: str((directory / path).resolve()))
 
 
 def _verification(directory: Path, experiment: Experiment, run: AnalysedRun) -> Report:
@@ -131,6 +153,7 @@ def _verification(directory: Path, experiment: Experiment, run: AnalysedRun) -> 
         beside_share=_beside_share(directory, experiment, [run]),
         directory=str(directory.resolve()),
         checks=checks,
+        autopsies=_autopsies(directory, experiment),
     )
 
 
@@ -156,6 +179,7 @@ def _gated(directory: Path, experiment: Experiment) -> Report:
         created_at=experiment.created_at,
         beside_share=None,
         directory=str(directory.resolve()),
+        autopsies=_autopsies(directory, experiment),
         gate=found,
     )
 

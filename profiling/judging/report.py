@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from profiling.autopsies import Autopsy
 from profiling.regressions import GateJudgement
 from profiling.values import Check, Profile, RunResult, Summary, Verdict
 
@@ -88,3 +89,5 @@ class Report:
     """The checklist of `verify`."""
     gate: GateJudgement | None = None
     """What `gate` says; the runs are then one of each side."""
+    autopsies: tuple[Autopsy, ...] = ()
+    """Of the runs and memray passes in which the kernel killed; paths in them are absolute."""

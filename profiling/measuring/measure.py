@@ -11,7 +11,7 @@ from loadtests import requestlog
 from loadtests.driver import LoadError, LoadProcess
 from loadtests.plan import LoadPlan, LoadSummary
 from profiling.errors import InterruptedRunError, LoadFailedError, OomproofError, SamplerError
-from profiling.measuring import environment, page_cache, samples, store
+from profiling.measuring import environment, kernel_log, page_cache, samples, store
 from profiling.measuring.events import Note, Observer, RunStarted
 from profiling.measuring.inprogress import POLL_S, InProgress, load_problem
 from profiling.measuring.interrupts import uninterrupted
@@ -20,7 +20,17 @@ from profiling.measuring.probing import can_be_probed, probe
 from profiling.measuring.readiness import LOOPBACK, listens_everywhere, url
 from profiling.measuring.sandboxes.base import Sandbox
 from profiling.measuring.system import ServiceAtWork, System
-from profiling.values import ApiConformance, Limits, Outcome, PageCache, Probe, RunResult, Target, Value
+from profiling.values import (
+    ApiConformance,
+    KernelLog,
+    Limits,
+    Outcome,
+    PageCache,
+    Probe,
+    RunResult,
+    Target,
+    Value,
+)
 
 _INTERRUPTED_GRACE_S = 2.0
 _DYING_S = 2.0
@@ -96,6 +106,8 @@ class _Run:
         self.openapi: ApiConformance | None = None
         self.load_summary: LoadSummary | None = None
         self.sampler_cpu_s: float | None = None
+        self.epoch_offset_ns = time.time_ns() - time.monotonic_ns()
+        self.kernel_log: KernelLog | None = None
 
     def make(self) -> None:
         plan = self.plan
@@ -242,6 +254,8 @@ class _Run:
         """Whatever happened: nothing stays behind, and the counters are read before the cgroups go."""
         with uninterrupted():
             self.system.close(_INTERRUPTED_GRACE_S)
+            if self.system.counters.oom_kills:
+                self.kernel_log = kernel_log.read(self.system.cgroups, own_pids=self.sandbox.engine is None)
 
     def _end_sampling(self, *, failed: bool) -> None:
         """`failed`: an error is on its way, which says more than one about the sampler."""
@@ -311,6 +325,8 @@ class _Run:
             request_fields=tuple(requestlog.FIELDS),
             capture=plan.capture,
             capture_cost_bytes=plan.capture_cost_bytes,
+            epoch_offset_ns=self.epoch_offset_ns,
+            kernel_log=self.kernel_log,
         )
 
 

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from profiling.errors import DataError
-from profiling.measuring import capture
+from profiling.measuring import capture, stored_stacks
+from profiling.measuring.capture import bounded
 from profiling.measuring.events import Note, Observer
 from profiling.measuring.measure import RunPlan, measure
 from profiling.measuring.sandboxes.base import Sandbox
+from profiling.stacks import END, PEAK
+from profiling.units import format_bytes
 from profiling.values import HeldMemory, Limits, Profile, RunResult, Target
 
-if TYPE_CHECKING:
-    from profiling.measuring.capture.reading import Chosen
-
 CAPTURE_FILE = "capture.bin"
+PROCESSES_FILE = "processes.stacks.json.gz"
+_PROCESSES_S = 60.0
+"""Within so long all processes' captures are read to be shown together, or they are not."""
 _SLOWER_START = 3
 """Imports under the tracker take about twice their time."""
 _GRACE_S = 2.0
@@ -40,16 +43,22 @@ class RecordedPass:
     capture: Path
 
 
-def record_pass(plan: RunPlan, sandbox: Sandbox, directory: Path, observer: Observer) -> RecordedPass | Profile:
+def record_pass(
+    plan: RunPlan,
+    sandbox: Sandbox,
+    directory: Path,
+    observer: Observer,
+    capture_limit_bytes: int = capture.MAX_CAPTURE_BYTES,
+) -> RecordedPass | Profile:
     """Run the plan's service under memray; a Profile that says `skipped`, with the reason, where that cannot be.
 
-    Of several services that is the one that the load goes to. The limit is raised by memray's own measured cost. Raises as
-    `measure` does.
+    Of several services that is the one that the load goes to. The limit is raised by memray's own measured cost. No process
+    records more than `capture_limit_bytes`. Raises as `measure` does.
     """
     directory.mkdir(parents=True, exist_ok=True)
     try:
         interior = sandbox.interior(plan.target.service, directory.resolve())
-        tracking = capture.prepare(interior, directory.resolve() / CAPTURE_FILE)
+        tracking = capture.prepare(interior, directory.resolve() / CAPTURE_FILE, capture_limit_bytes)
     except capture.CannotTrackError as reason:
         observer.notify(Note(text=f"{plan.name}: skipped: {reason}"))
         return Profile(variant=plan.variant or plan.name, status="skipped", reason=str(reason))
@@ -71,57 +80,93 @@ def record_pass(plan: RunPlan, sandbox: Sandbox, directory: Path, observer: Obse
     return RecordedPass(result, directory, tracking.capture)
 
 
-def explain(recorded: RecordedPass, *, source_lines: bool) -> Profile:
+def explain(recorded: RecordedPass, *, source_lines: bool, stop: threading.Event | None = None) -> Profile:
     """What held the memory in a recorded pass, with flame graphs; some 10 s of CPU time for a service with torch.
 
     Paths in the answer are relative to the pass's parent directory. `source_lines`: whether flame graphs may quote the
-    service's source. What cannot be read is said in the answer's `reason`; nothing is raised.
+    service's source. `stop` ends it early. What cannot be read is said in the answer's `reason`; nothing is raised.
     """
-    from profiling.measuring.capture import reading  # memray itself: only where there is a pass
-
     result, directory = recorded.result, recorded.directory
-    found = capture.captures(recorded.capture)
-    reasons = []
-    chosen: Chosen | None = None
-    held: tuple[HeldMemory, ...] = ()
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        try:
-            chosen = _choose(found, killed=bool(result.oom_kills))
-        except DataError as error:
-            reasons.append(error.message)
-        # Drawn by processes of their own while this one reads.
+    captures = capture.captures(recorded.capture)
+    with (
+        ThreadPoolExecutor(max_workers=2) as pool,
+        bounded.look(
+            captures,
+            killed=bool(result.oom_kills),
+            victims=_victims(result),
+            directory=Path(result.target.service.directory),
+            stop=stop,
+        ) as looking,
+    ):
+        chosen = looking.chosen()
+        # Drawn by processes of their own while the look goes on.
         drawing = pool.submit(
             capture.flamegraphs,
-            found,
+            captures,
             directory,
-            first=[chosen.capture] if chosen else [],
-            most=1 if chosen and chosen.at == "kill" else _GRAPHS_AT_MOST,
+            first=[chosen] if chosen else [],
+            most=_GRAPHS_AT_MOST if looking.at == "peak" else 1,
             source_lines=source_lines,
         )
-        if chosen is not None:
-            held = _worth_showing(reading.held_in(chosen, directory=Path(result.target.service.directory)))
+        together = pool.submit(_together, recorded, captures, PEAK if looking.at == "peak" else END)
+        found = looking.found()
         drawn = drawing.result()
+        processes, why_not = together.result()
     base, limits = directory.parent, result.target.service.limits or result.limits
     return Profile(
         variant=result.variant,
         status="recorded",
-        reason="; ".join((*reasons, *drawn.left_out)),
+        reason="; ".join((*_cut(captures), *found.problems, *why_not, *drawn.left_out)),
         outcome=result.outcome,
         oom_kills=result.oom_kills or 0,
         limit_bytes=limits.memory_bytes if limits else None,
         capture_cost_bytes=result.capture_cost_bytes,
-        captures=tuple(os.path.relpath(path, base) for path in found),
+        captures=tuple(os.path.relpath(path, base) for path in captures),
         flamegraphs=tuple(os.path.relpath(path, base) for path in drawn.files),
-        held_at=chosen.at if chosen else "peak",
-        held=held,
+        processes=os.path.relpath(processes, base) if processes else None,
+        held_at=found.at,
+        held=_worth_showing(found.held),
+        ends=tuple(
+            msgspec.structs.replace(end, capture=os.path.relpath(end.capture, base), held=_worth_showing(end.held))
+            for end in found.ends
+        ),
     )
 
 
-def _choose(captures: Sequence[Path], *, killed: bool) -> Chosen | None:
-    """The killed process's capture where the kernel killed one and it had recorded anything, else the largest."""
-    from profiling.measuring.capture import reading
+def _together(recorded: RecordedPass, captures: Sequence[Path], at: str) -> tuple[Path | None, tuple[str, ...]]:
+    """Stacks of all processes at one moment, written into a file, where there are several; or why there is none."""
+    written = [path for path in captures if not capture.is_blank(path)]
+    if len(written) < 2:
+        return None, ()
+    try:
+        with capture.Folding(written, at) as folding:
+            stacks = folding.result(_PROCESSES_S)
+    except DataError as error:
+        return None, (f"processes not shown together: {error.message}",)
+    file = recorded.directory / PROCESSES_FILE
+    own = recorded.result.target.service.directory
+    stored_stacks.save(file, msgspec.structs.replace(stacks, directory=own))
+    return file, ()
 
-    return (reading.choose(captures, "kill") if killed else None) or reading.choose(captures, "peak")
+
+def _cut(captures: tuple[Path, ...]) -> list[str]:
+    """A sentence on those whose recording ended before the process did."""
+    why = {"limit": "it had reached its limit (--capture-limit)", "disk": "the disk had no more room for it"}
+    said = []
+    for path in captures:
+        reason = capture.ended_early(path)
+        if reason is not None:
+            size = format_bytes(path.stat().st_size)
+            said.append(f"{path.name} ends at {size}, as {why.get(reason, reason)}: what came later is missing")
+    return said
+
+
+def _victims(result: RunResult) -> tuple[int, ...]:
+    """Whom the kernel killed, as the processes number themselves; empty where that is not known of all."""
+    log = result.kernel_log
+    if log is None or not log.own_pids or len(log.kills) != result.oom_kills:
+        return ()
+    return tuple(kill.pid for kill in log.kills)
 
 
 def _worth_showing(held: tuple[HeldMemory, ...]) -> tuple[HeldMemory, ...]:

@@ -20,7 +20,7 @@ from profiling.errors import DataError, OutputError
 from profiling.manifests.secrets import redacted, redacted_words
 from profiling.measuring import samples as samples_module
 from profiling.measuring.totals import total
-from profiling.values import SCHEMA_VERSION, Image, Outcome, RunResult, Service, ServiceResult
+from profiling.values import SCHEMA_VERSION, Image, KernelLog, Outcome, RunResult, Service, ServiceResult
 
 RUN_FILE = "run.json"
 SAMPLES_FILE = "samples.bin"
@@ -176,9 +176,14 @@ def _part(directory: Path, result: RunResult, own: ServiceResult, requests: NDAr
         services=(),
         outcome=_outcome(result, own),
         stop_reason=(result.stop_reason or "").removeprefix(f"{own.name}: ") or None,
-        **{key: getattr(own, key) for key in ServiceResult.__struct_fields__ if key != "name"},
+        kernel_log=result.kernel_log and _own_lines(result.kernel_log, own.cgroup),
+        **{key: getattr(own, key) for key in ServiceResult.__struct_fields__ if key not in ("name", "cgroup")},
     )
     return StoredRun(place.resolve(), alone, _samples(place, result), requests)
+
+
+def _own_lines(log: KernelLog, cgroup: str) -> KernelLog:
+    return msgspec.structs.replace(log, kills=tuple(kill for kill in log.kills if kill.cgroup == cgroup))
 
 
 def _outcome(result: RunResult, own: ServiceResult) -> Outcome:

@@ -36,6 +36,11 @@ class ServiceAtWork:
     def samples(self) -> Path:
         return self.directory / store.SAMPLES_FILE
 
+    @property
+    def cgroup(self) -> str:
+        """See `Running.cgroup`; empty before the start."""
+        return self.running.cgroup if self.running is not None else ""
+
     def look(self) -> None:
         """Take in what the kernel says of it now. Raises as `Running.exit_status` does."""
         assert self.running is not None
@@ -82,6 +87,7 @@ class ServiceAtWork:
             listening_ns=self.listening_ns,
             kernel_peak_charged_bytes=self.counters.peak_charged_bytes,
             clean_end=self.clean_end,
+            cgroup=self.cgroup,
         )
 
 
@@ -161,6 +167,11 @@ class System:
     def ended(self) -> ServiceAtWork | None:
         """The first in order that has ended."""
         return next((part for part in self.parts if part.exit_status is not None), None)
+
+    @property
+    def cgroups(self) -> tuple[str, ...]:
+        """Each service's, in order; see `Running.cgroup`."""
+        return tuple(part.cgroup for part in self.parts)
 
     @property
     def counters(self) -> Counters:

@@ -7,6 +7,7 @@ more than it took is left out.
 from __future__ import annotations
 
 from profiling.import_costs import ImportCosts, ModuleCost
+from reports.folded import folded_line
 
 
 def render_folded(costs: ImportCosts) -> str:
@@ -15,15 +16,15 @@ def render_folded(costs: ImportCosts) -> str:
     lines = []
     for module in costs.modules:
         if module.self_anon_bytes > 0:
-            lines.append(f"{';'.join(_stack(module, by_name))} {module.self_anon_bytes}\n")
+            lines.append(folded_line(_stack(module, by_name), module.self_anon_bytes))
     return "".join(lines)
 
 
 def _stack(module: ModuleCost, by_name: dict[str, ModuleCost]) -> list[str]:
-    """From the outermost import down; names cannot hold what separates them."""
+    """From the outermost import down."""
     stack = []
     at: ModuleCost | None = module
     while at is not None:
-        stack.append(at.name.replace(";", ":").replace(" ", "_"))
+        stack.append(at.name)
         at = by_name.get(at.parent) if at.parent else None
     return stack[::-1]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
-
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
 from profiling.import_costs import ImportCosts, ImportsRun
 from profiling.units import format_bytes
+from reports.columns import head, new_console, printed, put
 from reports.imports.forest import Row, packages, rows
 from reports.imports.words import LAZY_WORDS, imported, module_words, modules, sign_of, summary, where
-from reports.text import MAX_WIDTH, without_commands, wrapped
+from reports.text import wrapped
 from reports.words import BAD, GOOD, UNSURE, printable
 
 _STYLES = {GOOD: "green", BAD: "bold red", UNSURE: "yellow"}
@@ -25,15 +24,11 @@ def render_text(
     run: ImportsRun, costs: ImportCosts, report: str, *, depth: int = 3, width: int = 80, colour: bool = False
 ) -> str:
     """The result in lines of at most `width` cells (paths may be longer), with ANSI colours if `colour`."""
-    console = Console(
-        file=io.StringIO(), width=max(40, min(width, MAX_WIDTH)), force_terminal=colour,
-        color_system="standard" if colour else None, no_color=not colour, highlight=False, markup=False, emoji=False,
-        legacy_windows=False, _environ={},
-    )  # fmt: skip
+    console = new_console(width, colour)
     sign = sign_of(costs)
     console.print(Text(f"{sign.symbol} {sign.word.upper()}", style=f"bold {_STYLES[sign.tone].removeprefix('bold ')}"))
-    head, *lines = summary(run, costs)
-    wrapped(console, Text(printable(head), style="bold"), "  ")
+    first, *lines = summary(run, costs)
+    wrapped(console, Text(printable(first), style="bold"), "  ")
     for line in lines:
         wrapped(console, Text(printable(line)), "  · ")
     console.print()
@@ -44,13 +39,7 @@ def render_text(
     for name, text in where(run):
         wrapped(console, Text(printable(text), style="not dim"), f"{name:<8}", style="dim")
     console.print(Text("report  ", style="dim").append(report, style="not dim"), soft_wrap=True)
-    assert isinstance(console.file, io.StringIO)
-    return without_commands(console.file.getvalue(), colour)
-
-
-def _head(console: Console, title: str, columns: str) -> None:
-    console.print(Text(title, style="bold"))
-    console.print(Text(f"  {columns}", style="dim"), soft_wrap=True)
+    return printed(console, colour)
 
 
 def _bar(part: int, whole: int) -> Text:
@@ -64,40 +53,29 @@ def _figures(anon: int, file: int, whole: int) -> Text:
     return line.append_text(_bar(anon, whole)).append("  ")
 
 
-def _put(console: Console, line: Text, place: str, more: str = "") -> None:
-    """A line with a place behind it, whose end tells most, and `more` where there is room."""
-    place, room = printable(place), console.width - cell_len(line.plain) - 2
-    if place and room >= 8:
-        line.append(f"  {place if len(place) <= room else '…' + place[1 - room :]}", style="dim")
-    if more and console.width - cell_len(line.plain) - 2 >= len(more):
-        line.append(f"  {more}", style="dim")
-    line.truncate(console.width, overflow="ellipsis")
-    console.print(line, soft_wrap=True)
-
-
 def _packages(console: Console, costs: ImportCosts) -> None:
     shown, rest = packages(costs, _PACKAGES)
     name = max((cell_len(package.name) for package in shown), default=0)
-    _head(console, "Packages, with all that they load", f"{'anonymous':>{_SIZE}} {'files':>{_SIZE}}")
+    head(console, "Packages, with all that they load", f"{'anonymous':>{_SIZE}} {'files':>{_SIZE}}")
     for package in shown:
         line = _figures(package.anon_bytes, package.file_bytes, costs.total_anon_bytes)
         line.append(set_cell_size(printable(package.name), min(name, 30)), style="bold")
-        _put(console, line, package.line or "", modules(package.modules))
+        put(console, line, package.line or "", modules(package.modules))
     if rest:
         line = _figures(sum(p.anon_bytes for p in rest), sum(p.file_bytes for p in rest), costs.total_anon_bytes)
-        _put(console, line.append(f"{len(rest)} more", style="dim"), "")
+        put(console, line.append(f"{len(rest)} more", style="dim"), "")
     console.print()
 
 
 def _tree(console: Console, costs: ImportCosts, depth: int) -> None:
-    _head(console, "Imports, as they were first asked for", f"{'anonymous':>{_SIZE}} {'files':>{_SIZE}}")
+    head(console, "Imports, as they were first asked for", f"{'anonymous':>{_SIZE}} {'files':>{_SIZE}}")
     for row in rows(costs, depth):
         line = _figures(row.anon_bytes, row.file_bytes, costs.total_anon_bytes).append(_branch(row), style="dim")
         if row.module is None:
-            _put(console, line.append(f"{row.count:,} smaller", style="dim"), "")
+            put(console, line.append(f"{row.count:,} smaller", style="dim"), "")
             continue
         line.append(printable(row.module.name), style="bold" if row.module.own else "")
-        _put(console, line, module_words(row.module))
+        put(console, line, module_words(row.module))
     console.print()
 
 
@@ -110,13 +88,13 @@ def _branch(row: Row) -> str:
 def _lazy(console: Console, costs: ImportCosts) -> None:
     if not costs.lazy:
         return
-    _head(console, "Saved at the start if imported later", f"{'measured':>{_SIZE}} {'computed':>{_SIZE}}")
+    head(console, "Saved at the start if imported later", f"{'measured':>{_SIZE}} {'computed':>{_SIZE}}")
     for line in costs.lazy[:_LINES]:
         text = Text(
             f"  {format_bytes(line.measured_anon_bytes):>{_SIZE}} {format_bytes(line.computed_anon_bytes):>{_SIZE}}  "
         )
         text.append(printable(line.line), style="bold")
-        _put(console, text, imported(line), modules(line.modules))
+        put(console, text, imported(line), modules(line.modules))
         if line.note:
             wrapped(console, Text(printable(line.note)), " " * (2 * _SIZE + 5) + "→ ", style="dim")
     if len(costs.lazy) > _LINES:

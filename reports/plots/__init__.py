@@ -1,9 +1,11 @@
-"""The picture: memory against the limit, and below it, on the same time axis, what the clients saw.
+"""The pictures: memory against the limit, and below it, on the same time axis, what the clients saw; and the waterfall of a
+ledger.
 
 matplotlib lives in this package and nowhere else. Figures are built object by object, without pyplot and
 its global state.
 """
 
 from reports.plots.picture import RUNS_AT_MOST, curves_png, curves_svgs, shows_load
+from reports.plots.waterfall import waterfall_svgs
 
-__all__ = ["RUNS_AT_MOST", "curves_png", "curves_svgs", "shows_load"]
+__all__ = ["RUNS_AT_MOST", "curves_png", "curves_svgs", "shows_load", "waterfall_svgs"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -48,10 +48,14 @@ _POINTS = 6000
 
 def curves_svgs(report: Report, *, narrow: bool = False) -> tuple[str, str]:
     """The picture as two SVG documents without a background: for light and for dark pages."""
+    return svgs(lambda: _figure(pictured(report.runs)[:RUNS_AT_MOST], NARROW if narrow else WIDE, LIGHT))
+
+
+def svgs(draw: Callable[[], Figure]) -> tuple[str, str]:
+    """A figure in the light theme as two SVG documents: for light and for dark pages."""
     with _settings():
         out = io.StringIO()
-        figure = _figure(pictured(report.runs)[:RUNS_AT_MOST], NARROW if narrow else WIDE, LIGHT)
-        figure.savefig(out, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        draw().savefig(out, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     light = compact(out.getvalue())
     return light, recolour(light, LIGHT, DARK)
 

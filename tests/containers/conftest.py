@@ -51,6 +51,7 @@ def podman_engine(docker_engine: Engine, settings: None) -> Iterator[Engine]:
             if base and not found.client.images.list(name=base):
                 found.client.images.load(b"".join(docker_engine.client.images.get(base).save(named=True)))
             yield found
+            assert not Path("oom").exists(), "what Podman leaves where it was started is not in our working directory"
     except EngineError as error:
         pytest.skip(error.message)
 

@@ -191,3 +191,11 @@ def test_a_tree_of_processes_counts_shared_pages_once(found: Found) -> None:
     assert found["held"] < found["anon"] < 1.2 * found["held"]
     assert abs(found["anon"] - found["cgroup_anon"]) < 0.05 * found["cgroup_anon"]
     assert (found["processes"], found["charged"], found["oom_kills"]) == (2, -1, -1)
+
+
+@of("snapshot")
+def test_memory_maps_agree_with_the_counters(found: Found) -> None:
+    assert (found["whole"], found["processes"], found["looked_through"]) == (True, 2, True)
+    assert found["held"] < found["anon"] < 1.2 * found["held"]
+    assert abs(found["anon"] - found["cgroup_anon"]) < 0.05 * found["cgroup_anon"]
+    assert found["rows"] == ["pagetables", "kernel_stack", "sock", "file_mapped"]

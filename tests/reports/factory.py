@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
 
 from loadtests.plan import LoadPlan, RequestTemplate
+from profiling.autopsies import Autopsy, Kill, KilledProcess, MemoryAtKill, RequestsInFlight
+from profiling.judging.cause import sentence
 from profiling.judging.checklist import judge_checks
 from profiling.judging.conformance import openapi_check
 from profiling.judging.report import AnalysedRun, Array, LoadSeries, MemorySeries, Report
@@ -324,6 +327,49 @@ def profiles() -> tuple[Profile, ...]:
     )
 
 
+def kill(number: int, at_s: float, *, name: str = "gunicorn", **changes: Any) -> Kill:
+    """A worker killed while four requests load the model."""
+    lines = (
+        replace(held(352 * MIB, 412, "load", 31), by_thread=(88 * MIB,) * 4),
+        held(61 * MIB, 1830, "build_index", 57),
+    )
+    usual = Kill(
+        number=number, service=None, at_s=at_s, at=f"2026-11-22T09:30:{at_s:06.3f}+00:00", within_s=0.01, phase="load",
+        process=KilledProcess(
+            pid=400 + number, name=name, told_by="kernel log and capture", anon_rss_bytes=481 * MIB,
+            file_rss_bytes=22 * MIB, shmem_rss_bytes=0,
+            log_line=f"Memory cgroup out of memory: Killed process {400 + number} ({name}) total-vm:2603520kB",
+        ),
+        memory=MemoryAtKill(
+            limit_bytes=526 * MIB, charged_bytes=525 * MIB, unreclaimable_bytes=512 * MIB, anon_bytes=498 * MIB,
+            file_bytes=13 * MIB, shmem_bytes=2 * MIB, kernel_bytes=12 * MIB,
+        ),
+        requests=RequestsInFlight(count=4, broken=4, path="POST /chat", ages_s=(1.204, 1.2, 0.871, 0.06)),
+        held=lines, capture=f"{OUT}/memray/capture.bin.{400 + number}", sentence="",
+    )  # fmt: skip
+    made = replace(usual, **changes)
+    return replace(made, sentence=sentence(made))
+
+
+def autopsies() -> tuple[Autopsy, ...]:
+    """Of the memray pass, in which each worker died alike, and of the measured run, of which no lines are known."""
+    nothing = {"held": (), "held_note": "not recorded: memray is kept out of runs that are judged", "capture": None}
+    early = {"requests": None, "phase": "start", "process": None, "memory": None}
+    passed = (kill(1, 3.912), kill(2, 8.404, like=1), kill(3, 12.811, like=1))
+    measured = (kill(1, 1.5, **nothing, **early), kill(2, 4.2, **nothing))
+    return (
+        Autopsy(
+            run="per-request (memray pass)", variant="per-request", memray=True, limit_bytes=526 * MIB,
+            sentence=passed[0].sentence, most_telling=1, kernel_log="/dev/kmsg", kills=passed,
+        ),
+        Autopsy(
+            run="per-request", variant="per-request", memray=False, limit_bytes=512 * MIB, sentence=measured[0].sentence,
+            most_telling=1,
+            kernel_log="cannot be read here (/dev/kmsg: no such file or directory)", kills=measured, not_shown=4,
+        ),
+    )  # fmt: skip
+
+
 def proved(*runs: AnalysedRun, memray: tuple[Profile, ...] | None = None, directory: str = OUT) -> Report:
     """The report of the reference comparison, or of `runs` under the same verdict."""
     return Report(
@@ -345,6 +391,7 @@ def proved(*runs: AnalysedRun, memray: tuple[Profile, ...] | None = None, direct
         created_at="2026-11-22T09:31:12+00:00",
         beside_share=0.08,
         directory=directory,
+        autopsies=() if runs else autopsies(),
     )
 
 

@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
 from msgspec.structs import replace
 
+from reports.autopsy.html import render_html as render_autopsy
 from reports.html import render_html
-from tests.browser import needs_chromium, open_chromium
-from tests.reports.factory import api_problems, never_ready, per_request, profiles, proved, singleton, verified
+from tests.browser import DESKTOP, PHONE, Browser, needs_chromium, open_chromium
+from tests.reports.factory import api_problems, kill, never_ready, per_request, profiles, proved, singleton, verified
 
 pytestmark = needs_chromium
 
-PHONE, DESKTOP = (360, 640), (1280, 800)
 LONG = "workers=2,threads=16,preload=yes,checkpoint=safetensors,allocator=jemalloc" * 3
-
-
-@dataclass
-class Browser:
-    driver: Any
-
-    def show(self, page: Path, size: tuple[int, int], *, dark: bool = False) -> None:
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-        self.driver.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] < 600},
-        )
-        self.driver.get_log("performance")
-        self.driver.get_log("browser")
-        self.driver.get(page.as_uri())
-
-    def ask(self, script: str, *arguments: Any) -> Any:
-        return self.driver.execute_script(f"return {script}", *arguments)
-
-    def requested(self) -> set[str]:
-        """URLs of all requests since the page was opened, save those that carry their own data."""
-        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        sent = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
-        return {url for url in sent if not url.startswith("data:")}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +39,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Path(graph).write_text("<!doctype html><title>flame graph</title>")
         passes.append(replace(profile, flamegraphs=graphs))
     path = folder / "report.html"
-    path.write_text(render_html(proved(memray=tuple(passes), directory=str(folder))), encoding="utf-8")
+    report = proved(memray=tuple(passes), directory=str(folder))
+    path.write_text(render_html(report), encoding="utf-8")
+    (folder / "autopsy.html").write_text(render_autopsy(report), encoding="utf-8")
     return path
 
 
@@ -88,6 +63,34 @@ def verify_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("verify") / "report.html"
     path.write_text(render_html(verified(*api_problems(), *problems)), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="module")
+def autopsy_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """OOM kills, some with names without end."""
+    folder = tmp_path_factory.mktemp("autopsy")
+    usual = proved(directory=str(folder))
+    endless = replace(
+        usual.autopsies[0],
+        run="x" * 200,
+        kills=tuple(kill(n, n, name="y" * 200, sentence="z" * 300) for n in range(1, 11)),
+    )
+    page = dataclasses.replace(usual, autopsies=(*usual.autopsies, endless))
+    path = folder / "autopsy.html"
+    path.write_text(render_autopsy(page), encoding="utf-8")
+    (folder / "report.html").write_text(render_html(page), encoding="utf-8")
+    return path
+
+
+def test_the_page_of_kills_asks_nobody_and_leads_back(browser: Browser, autopsy_page: Path) -> None:
+    browser.show(autopsy_page, PHONE, dark=True)
+    assert browser.requested() == {autopsy_page.as_uri()}
+    assert browser.driver.get_log("browser") == []
+    assert 0 < browser.ask("document.querySelector('h1').getBoundingClientRect().bottom") < PHONE[1]
+    browser.driver.find_element("css selector", ".top a").click()
+    link = browser.driver.find_element("css selector", "#autopsy a")
+    browser.driver.get(link.get_attribute("href"))
+    assert browser.ask("document.querySelector(location.hash) !== null")
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP])
@@ -113,7 +116,7 @@ def test_the_policy_forbids_what_an_injected_element_would_ask_for(browser: Brow
 
 
 @pytest.mark.parametrize("size", [PHONE, (700, 900), DESKTOP])
-@pytest.mark.parametrize("which", ["page", "odd_page", "verify_page"])
+@pytest.mark.parametrize("which", ["page", "odd_page", "verify_page", "autopsy_page"])
 def test_the_page_never_scrolls_sideways(
     browser: Browser, which: str, size: tuple[int, int], request: pytest.FixtureRequest
 ) -> None:
@@ -157,28 +160,8 @@ def test_picture_and_colours_follow_the_reader(browser: Browser, page: Path, siz
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_stands_out_from_what_it_is_on(browser: Browser, page: Path, dark: bool) -> None:
-    """WCAG AA: 4.5 to 1."""
     browser.show(page, DESKTOP, dark=dark)
-    faint = browser.ask(
-        """(() => {
-          const channel = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-          const rgba = text => text.match(/[\\d.]+/g).map(Number);
-          const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-          const behind = e => {
-            const colour = rgba(getComputedStyle(e).backgroundColor);
-            return colour.length === 3 || colour[3] === 1 ? colour : behind(e.parentElement);
-          };
-          const bad = [];
-          for (const e of document.querySelectorAll('main *')) {
-            if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || !e.checkVisibility()) continue;
-            const [a, b] = [light(rgba(getComputedStyle(e).color)), light(behind(e))].sort((x, y) => y - x);
-            const ratio = (a + 0.05) / (b + 0.05);
-            if (ratio < 4.5) bad.push(`${e.tagName}.${e.className} ${ratio.toFixed(2)} ${e.textContent.slice(0, 30)}`);
-          }
-          return bad;
-        })()"""
-    )
-    assert faint == []
+    assert browser.faint() == []
 
 
 def luminance(browser: Browser, expression: str) -> float:
@@ -208,7 +191,7 @@ def test_on_paper_every_stack_is_unfolded(browser: Browser, page: Path) -> None:
 def test_links_lead_to_files_that_exist(browser: Browser, page: Path) -> None:
     browser.show(page, DESKTOP)
     links = browser.ask("[...document.querySelectorAll('a')].map(a => a.getAttribute('href'))")
-    assert len(links) == 3
+    assert len(links) == 4
     for link in links:
         assert not urlsplit(link).scheme
         assert not link.startswith("/")

@@ -115,6 +115,7 @@ def test_every_figure_of_a_summary_has_a_row() -> None:
 
 def test_links_are_relative_to_the_page() -> None:
     links = [a["href"] for a in Page(usual()).all("a")]
+    assert links.pop(0) == "autopsy.html#run-1"
     assert links == ["memray/per-request.412.html", "memray/per-request.498.html", "memray/singleton.html"]
     elsewhere = Page(render_html(proved(never_ready(), directory="/srv/shop/pages"))).all("a")
     assert elsewhere[0]["href"] == f"../runs/{OUT.rsplit('/', 1)[1]}/memray/per-request.412.html"

@@ -12,7 +12,16 @@ from tests.reports.factory import OUT, profiles, proved
 
 def test_the_document_is_that_of_the_command_surface() -> None:
     document = json.loads(render_json(proved()))
-    assert list(document) == ["schema_version", "command", "claim", "candidate", "runs", "profiles", "report"]
+    assert list(document) == [
+        "schema_version",
+        "command",
+        "claim",
+        "candidate",
+        "runs",
+        "profiles",
+        "autopsies",
+        "report",
+    ]
     assert document["schema_version"] == 1
     assert document["claim"] == "proved"
     assert document["report"] == f"{OUT}/report.html"

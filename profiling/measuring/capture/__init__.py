@@ -1,7 +1,8 @@
 """memray, and nothing but memray: the pass in which the target runs under memray's tracker.
 
 Before it `prepare` says with which command, or why not; after it `captures` finds what was recorded, `held` says
-whose memory it was, `flamegraphs` draws it. Importing this package does not import memray.
+whose memory it was, `flamegraphs` draws it, `Folding` brings it into the one form that is drawn and compared. Importing
+this package does not import memray. `find` says which captures somebody means.
 """
 
 from __future__ import annotations
@@ -12,22 +13,35 @@ from pathlib import Path
 from typing import Literal
 
 from profiling.errors import CannotRunError
-from profiling.measuring.capture.command import LAUNCHER, CannotTrackError, find_memray, python_program
+from profiling.measuring.capture.apart import Folding
+from profiling.measuring.capture.command import (
+    LAUNCHER,
+    MAX_CAPTURE_BYTES,
+    CannotTrackError,
+    find_memray,
+    python_program,
+)
+from profiling.measuring.capture.finding import find
 from profiling.measuring.capture.flamegraph import Flamegraphs, flamegraphs
-from profiling.measuring.capture.head import ended_cleanly
+from profiling.measuring.capture.head import ended_cleanly, ended_early, is_blank
 from profiling.measuring.capture.place import unfit
 from profiling.measuring.interior import Interior
 from profiling.values import HeldMemory
 
 __all__ = [
     "LAUNCHER",
+    "MAX_CAPTURE_BYTES",
     "CannotTrackError",
     "Flamegraphs",
+    "Folding",
     "Tracking",
     "captures",
     "ended_cleanly",
+    "ended_early",
+    "find",
     "flamegraphs",
     "held",
+    "is_blank",
     "prepare",
     "python_program",
     "unfit",
@@ -46,10 +60,11 @@ class Tracking:
     """What memray itself holds in a trivial program; see `cost.tracker_cost_bytes`."""
 
 
-def prepare(interior: Interior, capture: Path) -> Tracking:
+def prepare(interior: Interior, capture: Path, limit_bytes: int = MAX_CAPTURE_BYTES) -> Tracking:
     """Everything that a profiled run needs to know beforehand; takes about 1 s, most of it the cost's measurement.
 
-    `capture` lies in a directory of this machine that the interior sees. Raises `CannotTrackError` with the reason
+    `capture` lies in a directory of this machine that the interior sees; `limit_bytes`: so large may each process's become.
+    Raises `CannotTrackError` with the reason
     why the pass must be skipped: another language, no memray to be had there, a capture that would lie in memory, ...
     """
     program = python_program(interior)
@@ -62,7 +77,7 @@ def prepare(interior: Interior, capture: Path) -> Tracking:
         cost = tracker_cost_bytes(program, interior, site=site, scratch=capture.parent)
     except CannotRunError as error:
         raise CannotTrackError(error.message) from None
-    return Tracking(tuple(program.tracked(capture, interior, site)), capture, cost)
+    return Tracking(tuple(program.tracked(capture, interior, site, limit_bytes)), capture, cost)
 
 
 def captures(capture: Path) -> tuple[Path, ...]:

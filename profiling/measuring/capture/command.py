@@ -12,6 +12,8 @@ from pathlib import Path
 
 from profiling.measuring.interior import Interior
 
+MAX_CAPTURE_BYTES = 1024 * 2**20
+"""What one process may record, where nobody says otherwise: some minutes of reading for whoever makes the report."""
 LAUNCHER = Path(__file__).with_name("launcher.py")
 
 _PYTHON_NAME = re.compile(r"(python|pypy)(\d+(\.\d+)*)?t?")
@@ -39,13 +41,15 @@ class PythonProgram:
     arguments: tuple[str, ...]
     """`-m MODULE ARG...`, `-c CODE ARG...` or `SCRIPT ARG...`."""
 
-    def tracked(self, output: Path, interior: Interior, site: str | None = None) -> list[str]:
+    def tracked(self, output: Path, interior: Interior, site: str | None = None, limit_bytes: int = 0) -> list[str]:
         """The command that runs the program under memray's tracker and records into `output`, a file of this machine.
 
-        `site`: a directory that holds memray, where the program's own interpreter has none.
+        `site`: a directory that holds memray, where the program's own interpreter has none. `limit_bytes`: recording ends
+        before a process's file outgrows it, or its disk; 0: it does not.
         """
         launcher = [interior.seen(LAUNCHER), "--output", interior.seen(output)]
         launcher += ["--site", site] if site else []
+        launcher += ["--limit", str(limit_bytes)] if limit_bytes else []
         return [self.interpreter, *self.options, *launcher, "--", *self.arguments]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from profiling.errors import CannotRunError
-from profiling.measuring.capture.command import PythonProgram
+from profiling.measuring.capture.command import MAX_CAPTURE_BYTES, PythonProgram
 from profiling.measuring.capture.reading import check_readable
 from profiling.measuring.interior import Interior
 
@@ -48,7 +48,7 @@ def tracker_cost_bytes(
         Path(place).chmod(0o777)
         capture = Path(place) / "capture.bin"
         alone = [trivial.interpreter, *trivial.options, *trivial.arguments]
-        tracked = trivial.tracked(capture, interior, site)
+        tracked = trivial.tracked(capture, interior, site, MAX_CAPTURE_BYTES)
 
         def measured(command: Sequence[str]) -> float:
             return statistics.median(_told(command, interior, timeout_s) for _ in range(rounds))

@@ -12,9 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from profiling.measuring.capture.head import ended_cleanly
+from profiling.units import format_bytes
 
 # A forked child that did next to nothing (a worker stopped at once, the moment between fork and exec).
 TINY_BYTES = 32 * 2**10
+# memray draws no more of a capture in a second, on any machine: reading it takes two passes at 10 MB/s or so.
+FASTEST_BYTES_PER_S = 20 * 10**6
+# What drawing may use; a graph of so many stacks would open in no browser.
+MEMORY_BYTES = 2 * 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,9 @@ def flamegraph(capture: Path, output: Path, *, timeout_s: float = 60.0, source_l
     Raises `FlamegraphError`, and leaves no file then.
     """
     # -P: what lies in the working directory, the target's perhaps, must not be taken for a library of memray's.
-    command = [sys.executable, "-P", "-m", "memray", "flamegraph", "--no-web", "--force", "--output", str(output)]
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_DATA, ({MEMORY_BYTES}, {MEMORY_BYTES}))"
+    memray = f"{limit}; import sys; from memray.__main__ import main; sys.exit(main())"
+    command = [sys.executable, "-P", "-c", memray, "flamegraph", "--no-web", "--force", "--output", str(output)]
     if not source_lines:
         command.append("--confidential-files=all")
     try:
@@ -78,6 +85,8 @@ def flamegraphs(
 
     def draw(capture: Path) -> Path | str:
         output = directory / f"flamegraph-{capture.name}.html"
+        if capture.stat().st_size > FASTEST_BYTES_PER_S * deadline_s:
+            return f"{capture.name}: not drawn, {format_bytes(capture.stat().st_size)} of records take longer than {deadline_s:g} s"
         remaining = end - time.monotonic()
         if remaining <= 0:
             return f"{capture.name}: not drawn, as the others took {deadline_s:g} s"

@@ -1,9 +1,10 @@
 """Runs a Python program in this very process, under memray's tracker, as it would run alone.
 
-    PYTHON [OPTIONS] .../launcher.py --output FILE [--site DIR] -- -m MODULE [ARG...] | -c CODE [ARG...] | SCRIPT [ARG...]
+    PYTHON [OPTIONS] .../launcher.py --output FILE [OPTION VALUE]... -- -m MODULE [ARG...] | -c CODE [ARG...] | SCRIPT [ARG...]
 
-`--site` names a directory with memray for an interpreter that has none; the program does not see it. `--recorder FILE` names
-what records instead of memray: the recorder of imports, to which `--lazy` and `--walk` go.
+`--site` names a directory with memray for an interpreter that has none; the program does not see it. `--limit` is how large
+the capture of one process may become; see `end_in_time`. `--recorder FILE` names what records instead of memray: the recorder of
+imports, to which `--lazy` and `--walk` go.
 
 Started by path, with the *target's* interpreter and options, in front of the target's own program: so it imports the
 standard library and memray, and nothing of oomproof. The capture is in the default format and uncompressed: only that
@@ -11,6 +12,7 @@ stays readable after SIGKILL. Forked children are followed (`FILE.PID`), exec is
 `sys.path`, `sys.argv`, `__main__` and tracebacks are those of the program run alone.
 """
 # ruff: noqa: PTH100, PTH109, PTH118, PTH120  (pathlib would have to be imported into the target)
+# ruff: noqa: SIM105  (so would contextlib)
 # ruff: noqa: S102  (running other people's code is what it is for)
 
 from __future__ import annotations
@@ -22,10 +24,13 @@ import sys
 
 TYPE_CHECKING = False  # importing typing would cost the target memory
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import CodeType, TracebackType
     from typing import Any, NoReturn
 
 LAUNCHER = globals()
+LOOK_S = 0.25
+RESERVE_BYTES = 64 * 2**20  # so much of the disk is left to others
 
 
 def import_memray(stub: bool = True) -> None:
@@ -61,27 +66,99 @@ def import_memray_from(site: str | None) -> None:
         sys.path.remove(site)
 
 
-def track(output: str) -> None:
+def track(output: str, limit: int) -> None:
     """Start the tracker; it stops after threads were joined and the program's own exit handlers have run.
 
     A function of its own because memray leaves out the frames above the one that starts it: all of the launcher's.
     """
+    import _signal  # type: ignore[import-not-found]
+
     from memray._memray import FileDestination, Tracker
 
     destination = FileDestination(path=output, overwrite=True, compress_on_exit=False)
     tracker = Tracker(destination=destination, follow_fork=True)
     exit_now = os._exit
+    stopped: list[bool] = []  # shared with the thread that may do it; a child forked after it has no tracker, and knows
+
+    def stop() -> None:
+        if not stopped:
+            stopped.append(True)
+            tracker.__exit__(None, None, None)
 
     def stop_and_exit(status: int) -> NoReturn:
         try:
-            tracker.__exit__(None, None, None)
+            stop()
         finally:
             exit_now(status)
 
     # So do forked children, of multiprocessing and of some servers; it would look as if they had been killed.
     os._exit = stop_and_exit
-    atexit.register(tracker.__exit__, None, None, None)
+    atexit.register(stop)
+    keep_map(output + ".maps")
+    if limit:
+        first = os.getpid()
+
+        def watch() -> None:
+            if not stopped:
+                pid = os.getpid()
+                end_in_time(output if pid == first else f"{output}.{pid}", limit, stop)
+
+        os.register_at_fork(after_in_child=watch)
+        watch()
+    # memray's own thread has the signals blocked then: what the program waits for in its threads is for them to take.
+    before = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
     tracker.__enter__()
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
+
+
+def end_in_time(output: str, limit: int, stop: Callable[[], None]) -> None:
+    """Have a thread call `stop` before the capture outgrows `limit`, or its disk, and say why in `<output>.ended`.
+
+    memray asks for a tenth more whenever the file is full. On a full disk it would stop by itself, with a message in the
+    service's own output.
+    """
+    import _signal
+    import _thread
+    from time import sleep
+
+    def look() -> None:
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
+        while True:
+            sleep(LOOK_S)
+            try:
+                size = os.stat(output).st_size
+                disk = os.statvfs(output)
+            except OSError:
+                continue
+            step = size // 10
+            if size + step > limit:
+                why = "limit"
+            elif disk.f_bavail * disk.f_frsize < step + RESERVE_BYTES:
+                why = "disk"
+            else:
+                continue
+            stop()
+            try:
+                with io.open(f"{output}.ended", "w") as note:  # noqa: UP020  (open may be the program's by now)
+                    note.write(why)
+            except OSError:
+                pass
+            return
+
+    try:
+        _thread.start_new_thread(look, ())
+    except RuntimeError:  # no more threads are allowed; then there is no limit
+        pass
+
+
+def keep_map(path: str) -> None:
+    """Write down which memory there is before anything is recorded."""
+    try:
+        with open("/proc/self/maps", "rb", 0) as maps, open(path, "wb", 0) as kept:
+            while part := maps.read(4096):
+                kept.write(part)
+    except OSError:
+        pass  # it explains a few MiB more; the service comes first
 
 
 def load_recorder(path: str) -> Any:
@@ -170,7 +247,7 @@ def main() -> None:
     if start is not None:
         start(output, main.__code__.co_filename, options.get("--lazy", ""), options.get("--walk") == "yes")
     else:
-        track(output)
+        track(output, int(options.get("--limit", "0")))
     try:
         if container or kind == "-m":
             import runpy

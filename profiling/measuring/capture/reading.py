@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from memray._memray import set_log_level
 
 from profiling.errors import DataError
 from profiling.measuring.capture.head import ended_cleanly, is_blank
+from profiling.sources import LIBRARY, SCRIPT, WITHOUT_FILE
 from profiling.values import Frame, HeldMemory
 
 At = Literal["kill", "peak"]
@@ -36,14 +36,12 @@ MAX_SEARCH_BYTES = 100 * 2**20
 _TORN_HEAD = "Failed to read input file header"
 _LOG_NOTHING = 60  # above logging.CRITICAL: a torn last record is expected, not an error to print
 
-_LIBRARY = re.compile(r"/(lib(64)?/(python|pypy)\d[\d.]*t?|python\d+\.zip|site-packages|dist-packages|__pypackages__)/")
-_SCRIPT = re.compile(r"/(bin|Scripts)/[^/.]+$")
 _ARENA_BYTES = frozenset({2**18, 2**20})  # what pymalloc maps at a time: until Python 3.9, and since
 
 
 def check_readable(capture: Path) -> None:
     """Raises `DataError` if memray, as installed here, cannot read this capture."""
-    _open(capture)
+    open_capture(capture)
 
 
 def held(
@@ -72,10 +70,10 @@ class Chosen:
     reader: FileReader
 
 
-def choose(captures: Iterable[Path], at: At = "kill") -> Chosen | None:
-    """The capture that `held` looks into. Raises `DataError` as `held` does."""
+def choose(captures: Iterable[Path], at: At = "kill", *, ended: bool = False) -> Chosen | None:
+    """The capture that `held` looks into; `ended`: be its process's end clean or not. Raises `DataError` as `held` does."""
     paths = [path for path in captures if not is_blank(path)]
-    if at == "kill":
+    if at == "kill" and not ended:
         paths = [path for path in paths if not ended_cleanly(path)]
     best: Chosen | None = None
     best_bytes = -1
@@ -87,7 +85,7 @@ def choose(captures: Iterable[Path], at: At = "kill") -> Chosen | None:
         if best is not None and searched > MAX_SEARCH_BYTES:
             break
         try:
-            reader = _open(path)
+            reader = open_capture(path)
         except DataError as error:
             problem = error
             continue
@@ -150,11 +148,10 @@ class OwnCode:
     def _ranked(self, file: str) -> int:
         """4 own, 3 own by guess, 2 code without a file (`python -c`, exec), 1 a library's, 0 the interpreter's."""
         if file.startswith("<"):
-            return 2 if file in ("<string>", "<stdin>") else 0
-        if _LIBRARY.search(file):
+            return 2 if file in WITHOUT_FILE else 0
+        if LIBRARY.search(file):
             return 1
-        # The console scripts of installed packages: `bin/gunicorn`.
-        if _SCRIPT.search(file):
+        if SCRIPT.search(file):
             return 1
         return 4 if any(Path(file).is_relative_to(root) for root in self.roots) else 3
 
@@ -237,7 +234,7 @@ def _size_of(path: Path) -> int:
     return path.stat().st_size
 
 
-def _open(capture: Path) -> FileReader | None:
+def open_capture(capture: Path) -> FileReader | None:
     """None if the process was killed before anything was recorded."""
     set_log_level(_LOG_NOTHING)
     try:

@@ -66,8 +66,12 @@ class Sampling(Protocol):
 class Running(Protocol):
     """A service that was started. `close` must be called; it is safe to call it twice."""
 
+    @property
+    def cgroup(self) -> str:
+        """A part of its cgroup's path that no other cgroup's has: what the kernel's log is searched for."""
+
     def sample(self, path: Path, hz: float) -> Sampling:
-        """Start to append samples of its memory to `path`."""
+        """Start to append samples of its memory to `path`; of a traced service snapshots as well, into a file beside it."""
 
     def exit_status(self) -> int | None:
         """The main process's exit status; negative: ended by that signal; None: it runs. Raises EngineError if that

@@ -22,11 +22,11 @@ from profiling.measuring.cgroup import parse_keyed, parse_limit
 from profiling.measuring.interior import Interior, ThisMachine
 from profiling.measuring.page_cache import interpreter_files
 from profiling.measuring.readiness import LOOPBACK
-from profiling.measuring.sampler import SamplerProcess
 from profiling.measuring.sandboxes import tree
 from profiling.measuring.sandboxes.base import Counters, Launch, Running, SampleSource, Sampling, fill
 from profiling.measuring.sandboxes.keeper import Keeper
 from profiling.measuring.sandboxes.placement import Placement, effective_limit, find_placement
+from profiling.measuring.snapshots import sample
 from profiling.units import format_bytes
 from profiling.values import Limits, Service, Target
 
@@ -90,10 +90,18 @@ class CgroupSandbox:
             env=env,
             limits=launch.limits,
             log=Path(launch.log) if launch.log else None,
+            traced=launch.traced,
         )
 
     def run(
-        self, command: Sequence[str], *, directory: Path, env: Mapping[str, str], limits: Limits, log: Path | None
+        self,
+        command: Sequence[str],
+        *,
+        directory: Path,
+        env: Mapping[str, str],
+        limits: Limits,
+        log: Path | None,
+        traced: bool = False,
     ) -> RunningTree:
         """Start `command` in `directory` with exactly `env`; output goes to `log`, or to ours where it is None.
 
@@ -117,7 +125,7 @@ class CgroupSandbox:
         except BaseException:
             self._remove(groups)
             raise
-        return RunningTree(self, process, groups, self._placement.version)
+        return RunningTree(self, process, groups, self._placement.version, traced=traced)
 
     def close(self) -> None:
         self._keeper.close()
@@ -162,9 +170,16 @@ class RunningTree:
     """A process tree in cgroups of ours."""
 
     def __init__(
-        self, sandbox: CgroupSandbox, process: subprocess.Popen[bytes], groups: dict[str, Path], version: int
+        self,
+        sandbox: CgroupSandbox,
+        process: subprocess.Popen[bytes],
+        groups: dict[str, Path],
+        version: int,
+        *,
+        traced: bool,
     ) -> None:
         self._sandbox = sandbox
+        self._traced = traced
         self._process = process
         self._groups = groups
         self._memory = groups["memory"]
@@ -172,8 +187,12 @@ class RunningTree:
         self._last = Counters(oom_kills=0, peak_charged_bytes=None)
         self.source = SampleSource(version=version, directory=str(self._memory))
 
+    @property
+    def cgroup(self) -> str:
+        return self._memory.name
+
     def sample(self, path: Path, hz: float) -> Sampling:
-        return SamplerProcess(self.source.version, self.source.directory, path, hz)
+        return sample(self.source.version, self.source.directory, path, hz, traced=self._traced)
 
     def exit_status(self) -> int | None:
         return self._process.poll()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from tests.kernel.inside import limits, memory, texts, users, watching
+from tests.kernel.inside import limits, memory, snapshots, texts, users, watching
 from tests.kernel.inside.harness import CGROUPS, Facts, Report, processes, wait_until
 
 
@@ -18,6 +18,7 @@ def nothing_left() -> Facts:
 EXPERIMENTS = (
     *limits.EXPERIMENTS,
     *memory.EXPERIMENTS,
+    *snapshots.EXPERIMENTS,
     *texts.EXPERIMENTS,
     *users.EXPERIMENTS,
     *watching.EXPERIMENTS,

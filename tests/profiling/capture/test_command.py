@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiling.measuring.capture import CannotTrackError, held, prepare
-from profiling.measuring.capture.command import LAUNCHER, PythonProgram, find_memray, python_program
+from profiling.measuring.capture.command import LAUNCHER, MAX_CAPTURE_BYTES, PythonProgram, find_memray, python_program
 
 from .programs import PYTHON, SCRIPTS, alone, here, interpreter, tracked_command, write
 
@@ -155,7 +155,9 @@ def test_prepare_says_all_that_a_run_needs(tmp_path: Path) -> None:
     capture = tmp_path / "capture.bin"
     ready = prepare(here(["python", "app.py"], tmp_path), capture)
     assert ready.capture == capture
-    assert list(ready.command) == tracked_command(["python", "app.py"], tmp_path, capture)
+    plain = tracked_command(["python", "app.py"], tmp_path, capture)
+    at = plain.index("--")
+    assert list(ready.command) == [*plain[:at], "--limit", str(MAX_CAPTURE_BYTES), *plain[at:]]
     assert 2 * 2**20 < ready.cost_bytes < 20 * 2**20
 
 

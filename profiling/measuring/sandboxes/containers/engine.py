@@ -105,6 +105,8 @@ def podman_service() -> Iterator[Engine]:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                # Its conmon leaves a file named `oom` where it was started, at each kill.
+                cwd=scratch,
                 start_new_session=True,
             )
         keeper = container_keeper(f"unix://{path}")

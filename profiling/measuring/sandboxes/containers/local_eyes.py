@@ -13,7 +13,6 @@ import msgspec
 from profiling.errors import NoLimitError
 from profiling.measuring import own_process
 from profiling.measuring.cgroup import parse_limit
-from profiling.measuring.sampler import SamplerProcess
 from profiling.measuring.sandboxes import tree
 from profiling.measuring.sandboxes.base import Counters, Sampling
 from profiling.measuring.sandboxes.cgroup import kill_as_one, read_counters
@@ -24,16 +23,18 @@ from profiling.measuring.sandboxes.containers.eyes import (
     require_limit,
 )
 from profiling.measuring.sandboxes.placement import effective_limit, memory_mount
+from profiling.measuring.snapshots import sample
 from profiling.values import Limits
 
 
 class LocalEyes:
     """See `sandboxes.witness` for what the process does."""
 
-    def __init__(self, container: str) -> None:
-        """`container`: its id. Returns once the witness is looking out. Raises NoLimitError where no memory
-        controller is mounted."""
+    def __init__(self, container: str, *, traced: bool) -> None:
+        """`container`: its id; `traced`: it runs under memray. Returns once the witness is looking out. Raises NoLimitError
+        where no memory controller is mounted."""
         self._version, root = memory_mount()
+        self._traced = traced
         self._witness = subprocess.Popen(
             own_process.command("profiling.measuring.sandboxes.witness", str(root), str(self._version), container),
             env=own_process.environment(),
@@ -76,7 +77,8 @@ class LocalEyes:
     def sample(self, path: Path, hz: float) -> Sampling:
         if self.directory is None:
             return NothingToSample()
-        return SamplerProcess(self._version, str(self.directory), path, hz, ignored=self._witness.pid)
+        ignored = self._witness.pid
+        return sample(self._version, str(self.directory), path, hz, ignored=ignored, traced=self._traced)
 
     def counters(self, *, ended: bool) -> Counters:
         if ended:

@@ -49,6 +49,10 @@ class RunningContainer:
         self._output = _Output(container, log)
         threading.Thread(target=wait_for_end, args=(container, self._ended), name="oomproof-wait", daemon=True).start()
 
+    @property
+    def cgroup(self) -> str:
+        return str(self._container.id)
+
     def sample(self, path: Path, hz: float) -> Sampling:
         return self._eyes.sample(path, hz)
 

@@ -136,7 +136,7 @@ class ContainerSandbox:
     def _started(self, container: Any, launch: Launch, release: Callable[[], object]) -> Running:
         eyes: Eyes
         if self._engine.local:
-            eyes = LocalEyes(container.id)
+            eyes = LocalEyes(container.id, traced=launch.traced)
         else:
             from profiling.measuring.sandboxes.containers.remote_eyes import RemoteEyes
 

@@ -1,0 +1,1 @@
+"""Folded stacks compared and brought into trees and tables. Pure."""

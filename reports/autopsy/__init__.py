@@ -1,0 +1,1 @@
+"""The account of OOM kills, as people read it."""
