@@ -111,6 +111,11 @@ class Policy:
             return True
         if not taken.whole:
             return False
+        steady = self._kept.shift <= _SHAKY * self._kept.unreclaimable
+        if steady and taken.shift > _SHAKY * taken.unreclaimable:
+            # Of a whole view one lets go only for a moment that was higher from its beginning to its end: workers that end
+            # unshare pages and free others, and what was read in that is the memory of no moment.
+            return taken.unreclaimable - taken.shift >= self._kept.unreclaimable
         if taken.unreclaimable > self._kept.unreclaimable + _LEAST_STEP_BYTES:
             return True
         return taken.unreclaimable >= self._kept.unreclaimable and (

@@ -88,6 +88,20 @@ def test_a_shaky_snapshot_is_taken_again() -> None:
     assert policy.look() is None
 
 
+def test_a_shaky_snapshot_replaces_a_steady_one_only_where_all_of_it_was_higher() -> None:
+    cgroup = Rising([50 * MIB] * 3 + [58 * MIB] * 200 + [90 * MIB] * 200)
+    policy = Policy(cgroup, cgroup.clock)
+    assert policy.look()
+    cgroup.at, cgroup.shift = 3, 10 * MIB
+    cgroup.now += 10_000 * MS
+    assert policy.look() is None, "it began below what is known"
+    cgroup.at = 203
+    cgroup.now += 10_000 * MS
+    higher = policy.look()
+    assert higher is not None
+    assert higher.unreclaimable == 90 * MIB
+
+
 def test_a_process_page_by_page() -> None:
     program = "import mmap,sys; m=mmap.mmap(-1, 40*2**20, flags=34); "
     program += "m[:8*2**20]=bytes(8*2**20); print(flush=True); sys.stdin.read()"
