@@ -30,8 +30,9 @@ from profiling.measuring.events import Event
 from profiling.measuring.measure import RunPlan
 from profiling.measuring.memray_pass import CAPTURE_FILE, RecordedPass, explain, record_pass
 from profiling.measuring.sandboxes.cgroup import CgroupSandbox
+from profiling.profiles import Profile
 from profiling.units import format_bytes, parse_bytes
-from profiling.values import Budget, Limits, Profile, Service, Target
+from profiling.values import Budget, Limits, Service, Target
 
 ROOT = Path(__file__).parents[1]
 NAME = "1-memray-churn"

@@ -29,7 +29,8 @@ from profiling.measuring.events import ExperimentStarted, Observer, PhaseStarted
 from profiling.measuring.measure import RunPlan, measure
 from profiling.measuring.memray_pass import record_pass
 from profiling.measuring.sandboxes.base import Sandbox
-from profiling.values import Profile, Variant
+from profiling.profiles import Profile
+from profiling.values import Variant
 
 
 @click.command()

@@ -22,7 +22,7 @@ from profiling.judging.report import Report
 from profiling.measuring.events import PhaseStarted
 from profiling.measuring.measure import RunPlan
 from profiling.measuring.memray_pass import record_pass
-from profiling.values import Profile
+from profiling.profiles import Profile
 from reports.documents import Profiled
 from reports.render import absolute
 from reports.words import report_path

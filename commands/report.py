@@ -21,7 +21,8 @@ from profiling.judging.ledger import explain_with_ledger
 from profiling.judging.report import Report
 from profiling.measuring import store
 from profiling.measuring.memray_pass import RecordedPass
-from profiling.values import Budget, Profile
+from profiling.profiles import Profile
+from profiling.values import Budget
 
 _EVERY = "all"
 

@@ -5,7 +5,8 @@ Bytes are ints, times in seconds, `None` means unknown.
 
 from __future__ import annotations
 
-from profiling.values import HeldMemory, Value
+from profiling.profiles import HeldMemory
+from profiling.values import Value
 
 
 class KilledProcess(Value, frozen=True, kw_only=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from profiling.values import SCHEMA_VERSION, Frame, Value
+from profiling.profiles import Frame
+from profiling.values import SCHEMA_VERSION, Value
 
 PEAK, END = "peak", "end"
 """Moments: the high-water mark; the end of a process, which is the kill of one that was killed."""

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from profiling.autopsies import Autopsy
 from profiling.differences import Difference
+from profiling.judgements import Check, Claim, Summary
+from profiling.profiles import LedgerEntry, Profile
 from profiling.regressions import GateVerdict, MetricChange, Side
-from profiling.values import SCHEMA_VERSION, Check, Claim, LedgerEntry, Profile, Summary, Value
+from profiling.values import SCHEMA_VERSION, Value
 
 
 class Comparison(Value, frozen=True, kw_only=True):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from profiling.judgements import Summary
 from profiling.judging.report import AnalysedRun
 from profiling.judging.verdict import tightest
 from profiling.units import format_bytes, format_ms, format_percent, format_seconds
-from profiling.values import Summary
 from reports.words import OUTCOMES
 
 NONE = "–"

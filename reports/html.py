@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from profiling.judgements import Summary
 from profiling.judging.report import AnalysedRun, Report
 from profiling.manifests.secrets import redacted, redacted_words
+from profiling.profiles import HeldMemory, Ledger, Profile
 from profiling.units import format_bytes, format_ms, format_percent
-from profiling.values import HeldMemory, Ledger, Limits, Profile, Summary
+from profiling.values import Limits
 from reports import ledger, plots
 from reports.autopsy.words import PAGE_NAME, kill_count, run_name, telling
 from reports.figures import GROUPS, NONE, count, headroom, rate

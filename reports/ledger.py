@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from profiling.profiles import Ledger, LedgerEntry
 from profiling.units import format_bytes, format_percent, format_seconds
-from profiling.values import Ledger, LedgerEntry
 
 HEADROOM, UNEXPLAINED = "headroom", "unexplained"
 _SMALL = 0.005

@@ -10,8 +10,8 @@ from pathlib import PurePath
 import msgspec
 
 from profiling.judging.report import Report
+from profiling.profiles import Profile
 from profiling.regressions import GateJudgement
-from profiling.values import Profile
 from reports.documents import Comparison, Gated, Verification
 from reports.text import render_text, terminal
 from reports.words import report_path

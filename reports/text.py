@@ -13,10 +13,11 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from profiling.judgements import Summary
 from profiling.judging.cause import named
 from profiling.judging.report import AnalysedRun, Report
+from profiling.profiles import HeldMemory, Profile
 from profiling.units import format_bytes, format_ms, format_percent, format_seconds
-from profiling.values import HeldMemory, Profile, Summary
 from reports import ledger
 from reports.autopsy.words import kill_count, page_path, run_name, telling, when
 from reports.figures import NONE, count, headroom, rate

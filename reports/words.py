@@ -11,12 +11,14 @@ from urllib.parse import quote
 
 import msgspec
 
+from profiling.judgements import Claim, Finding, Summary, Verdict
 from profiling.judging import conformance
 from profiling.judging.findings import STUCK_AT_LIMIT
 from profiling.judging.report import AnalysedRun, Report
+from profiling.profiles import Frame, HeldMemory, Profile
 from profiling.regressions import GateVerdict
 from profiling.units import format_bytes
-from profiling.values import ApiProblem, Claim, Finding, Frame, HeldMemory, Outcome, Profile, Summary, Verdict
+from profiling.values import ApiProblem, Outcome
 
 REPORT_NAME = "report.html"
 PROCESSES_NAME = "flamegraph-all-processes.html"

@@ -11,6 +11,7 @@ from profiling.autopsies import Autopsy
 from profiling.errors import DataError
 from profiling.experiments import gate_record, imports
 from profiling.experiments.gate_verdict import judge
+from profiling.judgements import Claim, Verdict
 from profiling.judging.analysis import analyse
 from profiling.judging.autopsy import autopsy
 from profiling.judging.checklist import judge_checks
@@ -21,8 +22,9 @@ from profiling.judging.report import AnalysedRun, Report
 from profiling.judging.verdict import judge_comparison
 from profiling.manifests.secrets import redacted_words
 from profiling.measuring import store
+from profiling.profiles import Profile
 from profiling.regressions import GateVerdict
-from profiling.values import SCHEMA_VERSION, Budget, Claim, Profile, Value, Verdict
+from profiling.values import SCHEMA_VERSION, Budget, Value
 
 FILE_NAME = "experiment.json"
 VERIFY = "verify"

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtests.requestlog import RequestOutcome
+from profiling.judgements import ServiceSummary, Summary
 from profiling.judging.growth import growth_per_request
 from profiling.judging.report import AnalysedRun, Array, LoadSeries, MemorySeries
 from profiling.measuring.samples import UNMEASURED
 from profiling.measuring.store import StoredRun
-from profiling.values import RunResult, ServiceSummary, Summary
+from profiling.values import RunResult
 
 _CURVES = (
     "charged",

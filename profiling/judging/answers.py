@@ -8,13 +8,14 @@ import numpy as np
 
 from loadtests.plan import RequestTemplate
 from loadtests.requestlog import RequestOutcome
+from profiling.judgements import Check
 from profiling.judging.conformance import openapi_check
 from profiling.judging.points import CANNOT_SAY, ENDED, finding, of_finding, skipped
 from profiling.judging.report import AnalysedRun
 from profiling.measuring.probing import WITHOUT, can_be_probed
 from profiling.measuring.store import StoredRun
 from profiling.units import format_ms, format_percent
-from profiling.values import Budget, Check
+from profiling.values import Budget
 
 _NOT_THERE = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
 

@@ -16,7 +16,8 @@ from profiling.judging.analysis import kills_of_run
 from profiling.judging.cause import sentence
 from profiling.measuring.samples import UNMEASURED
 from profiling.measuring.store import StoredRun
-from profiling.values import CaptureEnd, KernelKill, KernelLog, Profile, RunResult
+from profiling.profiles import CaptureEnd, Profile
+from profiling.values import KernelKill, KernelLog, RunResult
 
 KILLS_AT_MOST = 50
 AGES_AT_MOST = 50

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from profiling.autopsies import Kill, KilledProcess
+from profiling.profiles import HeldMemory
 from profiling.units import format_bytes, format_seconds
-from profiling.values import HeldMemory
 
 _A_PART = 0.1
 """A thread that holds less than this share of what the first one does is not counted among them."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from profiling.judgements import Check, Claim, Verdict
 from profiling.judging.report import AnalysedRun
 from profiling.judging.verdict import run_status, tightest, users
 from profiling.units import format_bytes
-from profiling.values import Check, Claim, Verdict
 
 
 def judge_checks(run: AnalysedRun, checks: Sequence[Check]) -> Verdict:

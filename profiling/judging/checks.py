@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from profiling.judgements import Check
 from profiling.judging import levels
 from profiling.judging.answers import bad_input, contract, good, openapi, p95, timeouts
 from profiling.judging.growth import FIRST_REQUESTS, MIN_ANSWERS, MIN_LOAD_S
@@ -16,7 +17,7 @@ from profiling.judging.points import CANNOT_SAY, CUT_SHORT, ENDED, broken_off, f
 from profiling.judging.report import AnalysedRun
 from profiling.measuring.store import StoredRun
 from profiling.units import KIB, format_bytes, format_percent, format_seconds
-from profiling.values import Budget, Check, Outcome
+from profiling.values import Budget, Outcome
 
 _BACK_WITHIN = 0.05
 """After the load memory may lie so far above the plateau that it had under load, as a share of it."""

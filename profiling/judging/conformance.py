@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from profiling.judgements import Check
 from profiling.judging.report import AnalysedRun
-from profiling.values import ApiConformance, ApiDocument, ApiProblem, Check, Outcome
+from profiling.values import ApiConformance, ApiDocument, ApiProblem, Outcome
 
 ID = "openapi"
 INSTALL_HINT = "pip install oomproof[openapi]"

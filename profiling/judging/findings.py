@@ -9,13 +9,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from profiling.judgements import Finding
 from profiling.judging.analysis import sample_gaps_ms
 from profiling.judging.report import AnalysedRun
 from profiling.judging.watches import of_watch
 from profiling.measuring.samples import UNMEASURED
 from profiling.measuring.store import StoredRun
 from profiling.units import KIB, format_bytes, format_ms, format_percent
-from profiling.values import Budget, Finding, Outcome, PageCache
+from profiling.values import Budget, Outcome, PageCache
 
 KILLED_BY_ANOTHER_LIMIT = "killed-by-another-limit"
 STUCK_AT_LIMIT = "stuck-at-limit"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from profiling.judgements import Check, Finding
 from profiling.judging.report import AnalysedRun
-from profiling.values import Check, Finding, Outcome
+from profiling.values import Outcome
 
 CANNOT_SAY = "cannot be said: it never became ready"
 ENDED = "cannot be said: it had ended by then"

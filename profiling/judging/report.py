@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from profiling.autopsies import Autopsy
+from profiling.judgements import Check, Summary, Verdict
+from profiling.profiles import Profile
 from profiling.regressions import GateJudgement
-from profiling.values import Check, Profile, RunResult, Summary, Verdict
+from profiling.values import RunResult
 
 Array = NDArray[np.float64]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from profiling.judgements import Claim, ServiceSummary, Summary, Verdict
 from profiling.judging.findings import KILLED_BY_ANOTHER_LIMIT, STUCK_AT_LIMIT
 from profiling.judging.report import AnalysedRun
 from profiling.judging.watches import judge_watch
 from profiling.units import format_bytes, format_ms
-from profiling.values import Claim, Outcome, RunResult, ServiceSummary, Summary, Verdict
+from profiling.values import Outcome, RunResult
 
 _STATUS_OF_CLAIM = {
     Claim.PROVED: "pass",

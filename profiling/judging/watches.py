@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from profiling.judgements import Claim, Finding, Summary, Verdict
 from profiling.judging.report import AnalysedRun
 from profiling.units import format_bytes, format_percent, format_seconds
-from profiling.values import Claim, Finding, Summary, Verdict
 
 _SWAPS = "on"
 """How a sandbox's word on swap begins where memory may go there."""

@@ -20,17 +20,7 @@ from profiling.measuring.probing import can_be_probed, probe
 from profiling.measuring.readiness import LOOPBACK, listens_everywhere, url
 from profiling.measuring.sandboxes.base import Sandbox
 from profiling.measuring.system import ServiceAtWork, System
-from profiling.values import (
-    ApiConformance,
-    KernelLog,
-    Limits,
-    Outcome,
-    PageCache,
-    Probe,
-    RunResult,
-    Target,
-    Value,
-)
+from profiling.values import ApiConformance, KernelLog, Limits, Outcome, PageCache, Probe, RunResult, Target, Value
 
 _INTERRUPTED_GRACE_S = 2.0
 _DYING_S = 2.0

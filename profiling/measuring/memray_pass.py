@@ -17,9 +17,10 @@ from profiling.measuring.capture import bounded
 from profiling.measuring.events import Note, Observer
 from profiling.measuring.measure import RunPlan, measure
 from profiling.measuring.sandboxes.base import Sandbox
+from profiling.profiles import HeldMemory, Profile
 from profiling.stacks import END, PEAK
 from profiling.units import format_bytes
-from profiling.values import HeldMemory, Limits, Profile, RunResult, Target
+from profiling.values import Limits, RunResult, Target
 
 CAPTURE_FILE = "capture.bin"
 PROCESSES_FILE = "processes.stacks.json.gz"

@@ -7,8 +7,8 @@ import shlex
 from profiling.autopsies import Autopsy, Kill, MemoryAtKill
 from profiling.judging.report import Report
 from profiling.manifests.secrets import redacted_words
+from profiling.profiles import HeldMemory
 from profiling.units import format_bytes
-from profiling.values import HeldMemory
 from reports.autopsy.words import (
     clock,
     kill_count,

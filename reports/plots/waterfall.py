@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from profiling.profiles import Ledger
 from profiling.units import format_bytes
-from profiling.values import Ledger
 from reports.ledger import HEADROOM, UNEXPLAINED, Row, rows, size
 from reports.plots.panel import Page, Panel
 from reports.plots.picture import svgs

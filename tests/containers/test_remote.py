@@ -29,7 +29,8 @@ from profiling.measuring.sandboxes.containers.remote_eyes import DEFAULT_IMAGE
 from profiling.measuring.sandboxes.containers.sandbox import ContainerSandbox
 from profiling.measuring.sandboxes.containers.watched import open_container
 from profiling.measuring.watching.watch import WatchPlan, watch
-from profiling.values import Budget, Outcome, PageCache, Profile, RunResult, Target
+from profiling.profiles import Profile
+from profiling.values import Budget, Outcome, PageCache, RunResult, Target
 from tests.containers.remote_engine import RemoteEngine, remote_engine, require
 from tests.containers.services import SERVICES, contained
 from tests.helpers import MIB, ROOT, Recorder, plan

@@ -15,11 +15,13 @@ from profiling.experiments import record
 from profiling.experiments.compare import Compare
 from profiling.experiments.policy import Step, carry_out
 from profiling.experiments.record import Experiment
+from profiling.judgements import Claim
 from profiling.judging.report import AnalysedRun
 from profiling.judging.verdict import judge_comparison
 from profiling.measuring import store
+from profiling.profiles import Frame, HeldMemory, Profile
 from profiling.units import MIB
-from profiling.values import Budget, Claim, Frame, HeldMemory, Outcome, Phase, Profile
+from profiling.values import Budget, Outcome, Phase
 from tests.profiling.judging import build
 
 names = st.lists(st.text("abc", min_size=1), min_size=1, max_size=4, unique=True)

@@ -10,29 +10,23 @@ from msgspec.structs import replace
 
 from loadtests.plan import LoadPlan, RequestTemplate
 from profiling.autopsies import Autopsy, Kill, KilledProcess, MemoryAtKill, RequestsInFlight
+from profiling.judgements import Check, Claim, Finding, Summary, Verdict
 from profiling.judging.cause import sentence
 from profiling.judging.checklist import judge_checks
 from profiling.judging.conformance import openapi_check
 from profiling.judging.report import AnalysedRun, Array, LoadSeries, MemorySeries, Report
+from profiling.profiles import Frame, HeldMemory, Profile
 from profiling.units import MIB
 from profiling.values import (
     ApiConformance,
     ApiProblem,
-    Check,
-    Claim,
     Environment,
-    Finding,
-    Frame,
-    HeldMemory,
     Limits,
     Outcome,
     PageCache,
-    Profile,
     RunResult,
     Service,
-    Summary,
     Target,
-    Verdict,
 )
 
 ROOT = "/srv/shop"

@@ -8,9 +8,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from profiling.experiments.gate_verdict import judge
+from profiling.judgements import Claim, Verdict
 from profiling.judging.report import Report
 from profiling.regressions import Against, GateJudgement, MetricStatus, RunFigures
-from profiling.values import Claim, Verdict
 from reports.gating import annotation, render_junit, render_markdown
 from reports.strips import WIDTH, strip
 from reports.text import render_text

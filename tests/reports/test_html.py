@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 
 from msgspec.structs import replace
 
-from profiling.values import Claim, Finding, Frame, HeldMemory, Profile, Summary, Verdict
+from profiling.judgements import Claim, Finding, Summary, Verdict
+from profiling.profiles import Frame, HeldMemory, Profile
 from reports.figures import GROUPS, SHOWN_ELSEWHERE
 from reports.html import render_html
 from tests.reports.factory import OUT, api_problems, never_ready, per_request, profiles, proved, singleton, verified

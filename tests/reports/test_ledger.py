@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from profiling.profiles import Frame, Ledger, LedgerEntry, LedgerLine
 from profiling.units import MIB
-from profiling.values import Frame, Ledger, LedgerEntry, LedgerLine
 from reports import ledger as words
 from reports.html import render_html
 from reports.plots import waterfall_svgs

@@ -5,7 +5,8 @@ from pathlib import PurePath
 
 from msgspec.structs import replace
 
-from profiling.values import Profile, Summary
+from profiling.judgements import Summary
+from profiling.profiles import Profile
 from reports.render import RENDERERS, render_json
 from tests.reports.factory import OUT, profiles, proved
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from msgspec.structs import replace
 
-from profiling.values import Profile
+from profiling.profiles import Profile
 from reports.text import render_text, terminal
 from tests.reports.factory import api_problems, never_ready, per_request, proved, singleton, verified
 from tests.reports.golden import check

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from profiling.judgements import Finding
 from profiling.judging.findings import STUCK_AT_LIMIT
-from profiling.values import Finding
 from reports.words import BAD, GOOD, outcome_sign
 from tests.reports.factory import singleton
 

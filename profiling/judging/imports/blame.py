@@ -8,11 +8,12 @@ from collections.abc import Mapping
 import msgspec
 
 from profiling.import_costs import ImportCosts
+from profiling.judgements import Finding
 from profiling.judging.findings import named
 from profiling.judging.imports.costs import NOISE_BYTES
 from profiling.judging.report import AnalysedRun
 from profiling.units import format_bytes
-from profiling.values import Finding, Outcome
+from profiling.values import Outcome
 
 _KILLED, _NEVER_READY = "oom-kill-at-start", "never-ready"
 _FULL = 0.9

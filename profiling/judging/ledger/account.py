@@ -12,7 +12,7 @@ import numpy as np
 from profiling.judging.ledger import sites
 from profiling.judging.ledger.residency import NOTHING, Ranges, Residency, beyond, clipped, union
 from profiling.judging.ledger.snapshot import MappedProcess, MappedRange, Snapshot
-from profiling.values import Frame, Ledger, LedgerEntry, LedgerLine
+from profiling.profiles import Frame, Ledger, LedgerEntry, LedgerLine
 
 if TYPE_CHECKING:
     from profiling.measuring.capture.replay import Alive  # memray comes along with it

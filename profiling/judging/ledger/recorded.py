@@ -17,7 +17,8 @@ from profiling.judging.ledger.residency import NOTHING, Ranges
 from profiling.measuring import capture, store
 from profiling.measuring.memray_pass import RecordedPass, explain
 from profiling.measuring.snapshots import SNAPSHOT_FILE
-from profiling.values import Ledger, Profile, RunResult
+from profiling.profiles import Ledger, Profile
+from profiling.values import RunResult
 
 _HEAP = "[heap]"
 

@@ -26,7 +26,7 @@ from profiling.measuring.capture.flamegraph import Flamegraphs, flamegraphs
 from profiling.measuring.capture.head import ended_cleanly, ended_early, is_blank
 from profiling.measuring.capture.place import unfit
 from profiling.measuring.interior import Interior
-from profiling.values import HeldMemory
+from profiling.profiles import HeldMemory
 
 __all__ = [
     "LAUNCHER",

@@ -16,8 +16,9 @@ from pathlib import Path
 import msgspec
 
 from profiling.measuring import own_process
+from profiling.profiles import CaptureEnd, HeldMemory
 from profiling.units import format_bytes
-from profiling.values import CaptureEnd, HeldMemory, Value
+from profiling.values import Value
 
 
 @dataclass(frozen=True, slots=True)

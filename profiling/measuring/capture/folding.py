@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from profiling.errors import DataError
 from profiling.measuring.capture.head import ended_cleanly, is_blank, recorded
 from profiling.measuring.capture.reading import StackElement, open_capture
+from profiling.profiles import Frame
 from profiling.stacks import END, Folded, Process, Stack, Stacks
-from profiling.values import Frame
 
 # Of the unique stacks the largest are looked at: at 30 us each this bounds the time, and the rest are crumbs.
 MAX_STACKS = 50_000

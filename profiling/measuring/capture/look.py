@@ -19,7 +19,7 @@ from profiling.errors import DataError
 from profiling.measuring.capture.bounded import Answer, Request
 from profiling.measuring.capture.head import ended_cleanly, ended_early, is_blank
 from profiling.measuring.capture.reading import MAX_SEARCH_BYTES, Chosen, choose, held_in
-from profiling.values import CaptureEnd
+from profiling.profiles import CaptureEnd
 
 NOTHING_RECORDED = "it was killed before anything was recorded"
 

@@ -15,8 +15,8 @@ from memray._memray import set_log_level
 
 from profiling.errors import DataError
 from profiling.measuring.capture.head import ended_cleanly, is_blank
+from profiling.profiles import Frame, HeldMemory
 from profiling.sources import LIBRARY, SCRIPT, WITHOUT_FILE
-from profiling.values import Frame, HeldMemory
 
 At = Literal["kill", "peak"]
 StackElement = tuple[str, str, int]  # function, file, line: memray's

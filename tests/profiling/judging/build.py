@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from loadtests import requestlog
 from loadtests.plan import LoadPlan, RequestTemplate
 from loadtests.requestlog import RequestOutcome
+from profiling.judgements import Summary
 from profiling.judging.analysis import analyse
 from profiling.judging.findings import with_findings
 from profiling.judging.report import AnalysedRun
 from profiling.measuring.samples import FIELDS, UNMEASURED
 from profiling.measuring.store import StoredRun
 from profiling.units import MIB
-from profiling.values import Budget, Limits, Outcome, PageCache, Phase, RunResult, Service, Summary, Target
+from profiling.values import Budget, Limits, Outcome, PageCache, Phase, RunResult, Service, Target
 
 HZ = 100
 LIMIT = 512 * MIB

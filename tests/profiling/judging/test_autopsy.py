@@ -13,21 +13,9 @@ from profiling.autopsies import Autopsy, Kill
 from profiling.judging.autopsy import KILLS_AT_MOST, autopsy, in_flight, kill_moments
 from profiling.judging.cause import sentence
 from profiling.measuring.store import StoredRun
+from profiling.profiles import CaptureEnd, Frame, HeldMemory, Profile
 from profiling.units import MIB
-from profiling.values import (
-    CaptureEnd,
-    Frame,
-    HeldMemory,
-    KernelKill,
-    KernelLog,
-    Outcome,
-    Phase,
-    Profile,
-    RunResult,
-    Service,
-    Target,
-    Watched,
-)
+from profiling.values import KernelKill, KernelLog, Outcome, Phase, RunResult, Service, Target, Watched
 
 from .build import END_S, HZ, LIMIT, LOAD_S, Records, at, requests, result, samples, stored
 

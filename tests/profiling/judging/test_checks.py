@@ -10,10 +10,11 @@ import pytest
 
 from loadtests.plan import RequestTemplate
 from loadtests.requestlog import RequestOutcome
+from profiling.judgements import Check
 from profiling.judging.checklist import judge_checks
 from profiling.judging.checks import check
 from profiling.units import MIB
-from profiling.values import Budget, Check, Limits, Outcome, Phase, Probe, RunResult
+from profiling.values import Budget, Limits, Outcome, Phase, Probe, RunResult
 from tests.profiling.judging.build import (
     END_S,
     LOAD_S,

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from profiling.judgements import Check
 from profiling.judging.checks import check
 from profiling.judging.conformance import openapi_check
-from profiling.values import ApiConformance, ApiDocument, ApiProblem, Budget, Check, Outcome
+from profiling.values import ApiConformance, ApiDocument, ApiProblem, Budget, Outcome
 from tests.profiling.judging import build
 
 USUAL = ApiDocument()

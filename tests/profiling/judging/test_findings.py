@@ -3,10 +3,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from profiling.judgements import Finding
 from profiling.judging.report import AnalysedRun
 from profiling.measuring.samples import UNMEASURED
 from profiling.units import MIB
-from profiling.values import Budget, Finding, Outcome, PageCache
+from profiling.values import Budget, Outcome, PageCache
 from tests.profiling.judging.build import LIMIT, answers, failures, judged, requests, result, samples, spread
 
 T_S = np.arange(0, 24, 0.2)

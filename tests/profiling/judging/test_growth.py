@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from profiling.judgements import Summary
 from profiling.judging.analysis import analyse
 from profiling.judging.growth import fit
 from profiling.units import KIB, MIB
-from profiling.values import Summary
 from tests.profiling.judging import build
 
 LEAK = 10 * KIB

@@ -4,10 +4,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from profiling.judgements import Claim, Verdict
 from profiling.judging.report import AnalysedRun
 from profiling.judging.verdict import judge_comparison, judge_one, run_status
 from profiling.units import MIB
-from profiling.values import Budget, Claim, Outcome, Verdict
+from profiling.values import Budget, Outcome
 from tests.profiling.judging.build import LIMIT, failures, judged, requests, result, samples, spread
 
 BASE, CANDIDATE = "per-request", "singleton"

@@ -13,7 +13,7 @@ from profiling.measuring import kernel_log, store
 from profiling.measuring.measure import measure
 from profiling.measuring.memray_pass import RecordedPass, explain, record_pass
 from profiling.measuring.sandboxes.cgroup import CgroupSandbox
-from profiling.values import Profile
+from profiling.profiles import Profile
 from tests.helpers import MIB, TARGETS, Recorder, our_cgroups, plan, target
 
 readable = pytest.mark.skipif(

@@ -16,7 +16,7 @@ from profiling.judging.ledger.residency import NOTHING
 from profiling.judging.ledger.snapshot import MappedProcess, MappedRange, Reading, Snapshot, load
 from profiling.measuring.capture.replay import Alive
 from profiling.measuring.mappings import EXCLUSIVE, PRESENT
-from profiling.values import Frame, Ledger
+from profiling.profiles import Frame, Ledger
 
 MIB, PAGE = 2**20, 4096
 HEAP = 0x5000_0000_0000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from profiling.differences import DiffRun, Source
+from profiling.profiles import Frame
 from profiling.stacks import PEAK, Process, Stack, Stacks
-from profiling.values import Frame
 
 Named = Sequence[tuple[str, str, int]]
 """Function, file, line; outermost first."""
