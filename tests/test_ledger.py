@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from profiling.errors import DataError
 from profiling.judging.ledger import explain_with_ledger
+from profiling.judging.ledger.apart import ledger_or_reason
 from profiling.judging.ledger.recorded import ledger_of
 from profiling.measuring import store
 from profiling.measuring.memray_pass import RecordedPass
@@ -126,6 +129,26 @@ def test_what_cannot_have_a_ledger_has_the_reason(planted: dict[str, Any], tmp_p
     assert profile.held, "the rest is explained all the same"
     assert profile.ledger is not None
     assert (profile.ledger.entries, "it may not be seen" in profile.ledger.reason) == ((), True)
+
+
+def test_captures_that_break_memray_break_nothing_else(planted: dict[str, Any], tmp_path: Path) -> None:
+    """Where bytes are replaced by random ones, some captures are read on and others end memray with a segmentation fault."""
+    passed = tmp_path / "pass"
+    shutil.copytree(next(Path(planted["report"]).parent.glob("1-memray-*")), passed)
+    whole = (passed / "capture.bin").read_bytes()
+    chance = random.Random(1)
+    for _ in range(6):
+        at = chance.randrange(300, 3000)
+        (passed / "capture.bin").write_bytes(whole[:at] + chance.randbytes(len(whole) - at))
+        ledger = ledger_or_reason(passed)
+        assert ledger.entries or ledger.reason
+
+
+def test_a_ledger_that_nobody_waits_for_ends_early(planted: dict[str, Any]) -> None:
+    stop = threading.Event()
+    stop.set()
+    passed = next(Path(planted["report"]).parent.glob("1-memray-*"))
+    assert ledger_or_reason(passed, stop).reason == "it was interrupted"
 
 
 @pytest.mark.parametrize("preload", [False, True])

@@ -13,6 +13,7 @@ import numpy as np
 from profiling.errors import DataError
 from profiling.judging.ledger import snapshot as snapshots
 from profiling.judging.ledger.account import Context, make_ledger
+from profiling.judging.ledger.apart import ledger_or_reason
 from profiling.judging.ledger.residency import NOTHING, Ranges
 from profiling.measuring import capture, store
 from profiling.measuring.memray_pass import RecordedPass, explain
@@ -26,16 +27,9 @@ _HEAP = "[heap]"
 def explain_with_ledger(recorded: RecordedPass, *, source_lines: bool, stop: threading.Event | None = None) -> Profile:
     """What `memray_pass.explain` says of a pass, and its ledger, which is made while the flame graphs are drawn."""
     with ThreadPoolExecutor(max_workers=1) as pool:
-        ledger = pool.submit(_ledger_or_reason, recorded.directory)
+        ledger = pool.submit(ledger_or_reason, recorded.directory, stop)
         profile = explain(recorded, source_lines=source_lines, stop=stop)
         return msgspec.structs.replace(profile, ledger=ledger.result())
-
-
-def _ledger_or_reason(directory: Path) -> Ledger:
-    try:
-        return ledger_of(directory)
-    except DataError as error:
-        return Ledger(reason=error.message)
 
 
 def ledger_of(directory: Path) -> Ledger:
