@@ -149,12 +149,12 @@ class Looking:
 
     def _watch(self) -> None:
         deadline = time.monotonic() + self._bounds.deadline_s
-        while not self._over.wait(_LOOK_S):
-            if self._stop.is_set() or time.monotonic() > deadline:
-                late = f"within {self._bounds.deadline_s:g} s"
-                self._problem = "as it was interrupted" if self._stop.is_set() else late
-                self._process.kill()
+        while not self._stop.is_set() and time.monotonic() < deadline:
+            if self._over.wait(_LOOK_S):
                 return
+        late = f"within {self._bounds.deadline_s:g} s"
+        self._problem = "as it was interrupted" if self._stop.is_set() else late
+        self._process.kill()
 
     def end(self) -> None:
         """Whatever happened: no process stays behind."""

@@ -39,9 +39,11 @@ def is_capture(file: Path) -> bool:
 
 
 def ended_early(capture: Path) -> str | None:
-    """Why recording ended before the process did: `limit`, the capture's; `disk`, there was no more room. None: it did not."""
+    """Why recording ended before the process did: `limit`, the capture's; `disk`, there was no more room. None: it did not.
+
+    Where there was none left even for the word, the file is empty."""
     try:
-        return (capture.with_name(f"{capture.name}.ended").read_text() or "limit").strip()
+        return capture.with_name(f"{capture.name}.ended").read_text().strip() or "disk"
     except OSError:
         return None
 

@@ -138,16 +138,25 @@ def end_in_time(output: str, limit: int, stop: Callable[[], None]) -> None:
             else:
                 continue
             stop()
-            try:
-                with io.open(f"{output}.ended", "w") as note:  # noqa: UP020  (open may be the program's by now)
-                    note.write(why)
-            except OSError:
-                pass
+            note_whole(f"{output}.ended", why)
             return
 
     try:
         _thread.start_new_thread(look, ())
     except RuntimeError:  # no more threads are allowed; then there is no limit
+        pass
+
+
+def note_whole(path: str, word: str) -> None:
+    """Whoever sees the file finds the word in it; it is empty where the disk had no room even for that."""
+    try:
+        with io.open(path + ".new", "wb", 0) as note:  # noqa: UP020  (open may be the program's by now)
+            try:
+                note.write(word.encode())
+            except OSError:
+                pass
+        os.rename(path + ".new", path)  # noqa: PTH104  (no pathlib in the program before it asks for it)
+    except OSError:
         pass
 
 
