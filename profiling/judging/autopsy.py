@@ -161,7 +161,24 @@ def captures_of(
         if found[number] is None and at not in taken:
             found[number] = ends[at]
             taken.add(at)
-    return found
+    return _largest_to_largest(found, moments, victims)
+
+
+def _largest_to_largest(
+    found: Sequence[CaptureEnd | None], moments: Sequence[Moment], victims: Sequence[KernelKill | None]
+) -> list[CaptureEnd | None]:
+    """Of kills at one moment time says nothing: there the records that end with the largest RSS are the largest victim's."""
+    sorted_ends = list(found)
+    for moment in set(moments):
+        sizes = {
+            number: victim.anon_rss_bytes or 0
+            for number, (one, victim) in enumerate(zip(moments, victims, strict=True))
+            if one == moment and victim is not None and found[number] is not None
+        }
+        ends = sorted((found[number] for number in sizes), key=lambda end: (end.rss_bytes or 0) if end else 0)
+        for number, end in zip(sorted(sizes, key=sizes.__getitem__), ends, strict=True):
+            sorted_ends[number] = end
+    return sorted_ends
 
 
 def _account(

@@ -57,7 +57,7 @@ def test_every_command_of_a_page_is_run_here(page: Path) -> None:
 @pytest.mark.e2e
 def test_each_example_is_verified(name: str, tmp_path: Path) -> None:
     before = our_cgroups()
-    code, document = run(EXAMPLES / name, VERIFY, tmp_path, "--users", "4", "--duration", "8s")
+    code, document = run(EXAMPLES / name, VERIFY, tmp_path, "--users", "4", "--duration", "12s")
     found = statuses(document)
     assert (code, document["verdict"]) == (0, "pass"), document["checks"]
     assert "fail" not in found.values()

@@ -54,6 +54,8 @@ class _Opened:
     """Milliseconds of the wall clock, ascending, ten apart where the process had the processor."""
     heaps: NDArray[np.int64]
     """Bytes alive at those times."""
+    until: int
+    """The last millisecond of the recording: of a killed process the last one noted, and up to ten before its end."""
     last_rss_bytes: int
 
     @property
@@ -66,7 +68,7 @@ class _Opened:
         if not len(self.times):
             return np.zeros(len(times), np.int64)
         position = np.searchsorted(self.times, times, side="right") - 1
-        inside = (position >= 0) & (times <= self.times[-1])
+        inside = (position >= 0) & (times <= self.until)
         return np.where(inside, self.heaps[position], 0)
 
 
@@ -133,12 +135,18 @@ def _open_all(captures: Sequence[Path]) -> tuple[list[_Opened], list[str]]:
 
 def _opened(path: Path, reader: FileReader) -> _Opened:
     snapshots = list(reader.get_memory_snapshots())
+    killed = not ended_cleanly(path)
+    times = np.array([snapshot.time for snapshot in snapshots], np.int64)
+    until = int(times[-1]) if len(times) else 0
+    if not killed:
+        until = max(until, int(reader.metadata.end_time.timestamp() * 1000))
     return _Opened(
         path,
         reader,
-        not ended_cleanly(path),
-        np.array([snapshot.time for snapshot in snapshots], np.int64),
+        killed,
+        times,
         np.array([snapshot.heap for snapshot in snapshots], np.int64),
+        until,
         snapshots[-1].rss if snapshots else 0,
     )
 
@@ -169,7 +177,7 @@ def _own_moment(one: _Opened, at: str) -> Iterable[_Sized]:
 def _at(one: _Opened, moment: int) -> Iterable[_Sized]:
     """At a moment in ms; nothing where the process was not there then."""
     position = int(np.searchsorted(one.times, moment, side="right")) - 1
-    if position < 0 or moment > one.times[-1]:
+    if position < 0 or moment > one.until:
         return
     for record in one.reader.get_temporal_allocation_records(merge_threads=False):
         size = count = 0

@@ -14,7 +14,7 @@ from profiling.measuring.capture import folding as folding_module
 from profiling.measuring.capture.folding import fold
 from profiling.stacks import END, PEAK, Stacks
 
-from .programs import tracked, write
+from .programs import PYTHON, alone, tracked, write
 
 MB = 10**6
 
@@ -103,6 +103,28 @@ def test_the_end_is_that_of_the_killed_one_with_what_the_others_held_then(forked
     assert stacks.ended == forked[3].name
     assert stacks.bytes == pytest.approx(120 * MB, rel=0.02)
     assert [process.bytes > 0 for process in stacks.processes] == [True, False, True, True]
+
+
+def test_who_ended_by_itself_was_there_until_its_end(tmp_path: Path) -> None:
+    """memray notes the memory every 10 ms, later on a busy machine, here after 1.5 s: its owner was not gone after that."""
+    program = f"""
+        import os, signal, subprocess, sys, time, memray
+
+        child = sys.argv[2:]
+        with memray.Tracker(sys.argv[1], memory_interval_ms=1500 if child else 10):
+            held = bytearray({50 * MB})
+            if not child:
+                time.sleep(0.3)
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(1.6)
+            subprocess.run([sys.executable, __file__, *child])
+    """
+    write(tmp_path / "program.py", program)
+    done = alone([PYTHON, "program.py", "capture.bin", "capture.bin.2"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    stacks = fold([tmp_path / "capture.bin", tmp_path / "capture.bin.2"], END)
+    assert stacks.ended == "capture.bin.2"
+    assert [process.bytes for process in stacks.processes] == [pytest.approx(50 * MB, rel=0.02)] * 2
 
 
 def test_one_process_is_told_by_its_exact_peak_or_by_its_end(forked: tuple[Path, ...]) -> None:

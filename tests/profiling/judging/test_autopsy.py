@@ -41,9 +41,9 @@ def killed(*, count: int = 1, **changes: Any) -> RunResult:
     return result(**{"outcome": Outcome.OOM_KILLED, "oom_kills": count, "epoch_offset_ns": EPOCH_NS} | changes)
 
 
-def line(pid: int, name: str = "gunicorn", cgroup: str = "oomproof-1") -> KernelKill:
+def line(pid: int, name: str = "gunicorn", cgroup: str = "oomproof-1", mib: int = 480) -> KernelKill:
     return KernelKill(
-        cgroup=cgroup, pid=pid, name=name, log_s=10.0 + pid, anon_rss_bytes=480 * MIB, line=f"Killed {pid}"
+        cgroup=cgroup, pid=pid, name=name, log_s=10.0 + pid, anon_rss_bytes=mib * MIB, line=f"Killed {pid}"
     )
 
 
@@ -60,9 +60,8 @@ def held(*sizes: int, line: int = 31, allocations: int = 10, mapped: int = 0, fu
 
 def end(pid: int | None, kill_s: float | None, *lines: HeldMemory, **more: Any) -> CaptureEnd:
     last_ns = None if kill_s is None else at(kill_s) + EPOCH_NS
-    return CaptureEnd(
-        capture=f"capture.bin.{pid}", pid=pid, last_ns=last_ns, rss_bytes=490 * MIB, held=lines, **more
-    )  # fmt: skip
+    more = {"rss_bytes": 490 * MIB} | more
+    return CaptureEnd(capture=f"capture.bin.{pid}", pid=pid, last_ns=last_ns, held=lines, **more)
 
 
 def traced(*ends: CaptureEnd) -> Profile:
@@ -221,6 +220,24 @@ def test_host_pids_are_no_pids_of_a_container() -> None:
     found = of(run, traced(end(7, 9.0, held(90 * MIB)), end(1, 5.0, held(80 * MIB))))
     assert [kill.process and kill.process.pid for kill in found.kills] == [1, 7]
     assert [kill.process and kill.process.name for kill in found.kills] == ["gunicorn", "gunicorn"]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_two_killed_at_one_moment_the_larger_is_whose_records_say_so(turned: bool) -> None:
+    victims = [line(811, mib=16), line(812, mib=100)]
+    ends = [end(8, 5.0, held(1), rss_bytes=20 * MIB), end(9, 4.9, held(2), rss_bytes=110 * MIB)]
+    if turned:
+        victims.reverse()
+        ends.reverse()
+    rows = teeth(5.004)
+    rows["oom_kills"] *= 2
+    kills = of(
+        stored(killed(count=2, capture="capture.bin", kernel_log=log(*victims, own_pids=False)), rows), traced(*ends)
+    ).kills
+    assert {(kill.process.anon_rss_bytes, kill.capture) for kill in kills if kill.process} == {
+        (16 * MIB, "capture.bin.8"),
+        (100 * MIB, "capture.bin.9"),
+    }
 
 
 def test_a_log_that_lacks_lines_is_quoted_and_matched_to_none() -> None:
