@@ -5,10 +5,12 @@ Nothing that Locust itself writes is used. Locust is not imported here.
 
 import contextlib
 import importlib.util
+import math
 import os
 import secrets
 import signal
 import site
+import socket
 import subprocess
 import sys
 import time
@@ -20,14 +22,16 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from loadtests import handed
 from loadtests.bodycheck import compile_body_check
 from loadtests.plan import LoadEnd, LoadJob, LoadPlan, LoadStatus, LoadSummary, RequestTemplate
-from loadtests.requestlog import count_records
+from loadtests.requestlog import count_records, sort_by_end
 
 LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
 
 _JOB_VARIABLE: Final = "OOMPROOF_LOAD"  # the name that `recording` reads; not imported, it needs Locust
 _LISTENER_RAISED: Final = 2  # Locust's exit code for a fault in an event listener, ours or the locustfile's
+_LOOPBACK: Final = "127.0.0.1"
 _STARTUP_ALLOWANCE_S: Final = 30.0
 _END_ALLOWANCE_S: Final = 15.0
 _POLL_S: Final = 0.02
@@ -53,6 +57,8 @@ class _Files:
     status: Path
     output: Path
     job: Path
+    handed: Path
+    """For workers elsewhere, who fetch it with the locustfiles."""
     home: Path
     """Empty, so that neither as home nor as working directory it offers Locust a config file."""
 
@@ -63,6 +69,7 @@ class _Files:
             status=work_dir / "load-status.json",
             output=work_dir / "load-output.log",
             job=work_dir / "load-job.json",
+            handed=work_dir / f"load_job_{secrets.token_hex(4)}.py",
             home=work_dir / f"locust-home-{secrets.token_hex(4)}",
         )
 
@@ -74,12 +81,16 @@ class _Files:
         # Headers may hold credentials: for our eyes only, and gone with the process.
         with open(os.open(self.job, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(msgspec.json.encode(job))
+        if job.plan.workers is not None and job.plan.workers.remote:
+            nowhere = msgspec.structs.replace(job, log_path="", status_path="", parent_pid=0, release_fd=None)
+            handed.write(self.handed, nowhere)
         with self.log.open("ab"):
             pass
 
     def remove_private(self) -> None:
         with contextlib.suppress(OSError):
             self.job.unlink(missing_ok=True)
+            self.handed.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # what a locustfile has written there stays
             self.home.rmdir()
 
@@ -126,6 +137,8 @@ class LoadProcess:
         """
         _check_url(url)
         _check_locust()
+        if plan.workers is not None and plan.workers.remote:
+            _check_reachable(url)
         if locustfile is not None:
             locustfile = _check_locustfile(locustfile)
             if plan.rate is not None:
@@ -151,7 +164,7 @@ class LoadProcess:
             )
             with files.output.open("wb") as output:
                 process = subprocess.Popen(
-                    _command(url, locustfile),
+                    _command(url, plan, files, locustfile),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -183,6 +196,11 @@ class LoadProcess:
     def ready(self) -> bool:
         """True once Locust is loaded and would begin within milliseconds."""
         return self._status().ready
+
+    @property
+    def came(self) -> int:
+        """Load workers that have come so far."""
+        return self._status().came
 
     @property
     def started_ns(self) -> int | None:
@@ -255,6 +273,7 @@ class LoadProcess:
         return (
             time.monotonic()
             + _STARTUP_ALLOWANCE_S
+            + (self._plan.workers.max_wait_s if self._plan.workers else 0.0)
             + self._plan.duration_s
             + self._plan.stop_timeout_s
             + _END_ALLOWANCE_S
@@ -307,10 +326,14 @@ class LoadProcess:
             ended = LoadEnd.FAILED
             message = message or f"Locust ended with exit code {exit_code}: {self._last_line()}"
         if status.started_ns is None and ended is not LoadEnd.STOPPED:
+            self._explain_missing_workers(status)
             raise LoadError(
                 f"Locust ended (exit code {exit_code}) before the load began:\n{self._last_lines()}",
                 f"see {self._files.output} for all of its output",
             )
+        if status.workers:
+            with contextlib.suppress(OSError):  # on a full disk: in the order of arrival they are as true
+                sort_by_end(self._files.log)
         return LoadSummary(
             ended=ended,
             exit_code=exit_code,
@@ -320,6 +343,23 @@ class LoadProcess:
             cpu_share=status.cpu_share,
             task_errors=status.task_errors,
             message=message,
+            workers=status.workers,
+        )
+
+    def _explain_missing_workers(self, status: LoadStatus) -> None:
+        """Raises LoadError if it is they for whom the load did not begin."""
+        if status.message is not None:
+            raise LoadError(status.message, f"see {self._files.output} for Locust's own output")
+        workers, expected = self._plan.workers, self._plan.expected_workers
+        if workers is None or not workers.remote or status.came >= expected:
+            return
+        if (busy := "was busy") in self._last_lines():
+            raise LoadError(
+                f"{workers.address} {busy}: another program listens there", "name another port with --bind"
+            )
+        raise LoadError(
+            f"{status.came} of {expected} load workers came to {workers.address} within {workers.max_wait_s:g} s",
+            f"start each with: {workers.command}",
         )
 
     def _last_line(self) -> str:
@@ -330,18 +370,47 @@ class LoadProcess:
         return "\n".join([line for line in lines if line.strip()][-_QUOTED_LINES:])
 
 
-def _command(url: str, locustfile: Path | None) -> list[str]:
-    files = [str(LOCUSTFILE)] if locustfile is None else [str(LOCUSTFILE), str(locustfile)]
+def _command(url: str, plan: LoadPlan, files: _Files, locustfile: Path | None) -> list[str]:
+    locustfiles = [LOCUSTFILE] if locustfile is None else [LOCUSTFILE, locustfile]
+    options: list[str] = []
+    workers = plan.workers
+    if workers is not None and workers.remote:
+        # First, so that the users know what they are to do when they are imported.
+        locustfiles.insert(0, files.handed)
+        options = [
+            "--master",
+            *("--master-bind-host", workers.bind_host),
+            *("--master-bind-port", str(workers.bind_port)),
+            *("--expect-workers", str(workers.remote)),
+            *("--expect-workers-max-wait", str(math.ceil(workers.max_wait_s))),
+        ]
+    elif plan.expected_workers:
+        port = str(_free_port())
+        options = [
+            *("--processes", str(plan.expected_workers)),
+            *("--master-bind-host", _LOOPBACK),
+            *("--master-bind-port", port),
+            *("--master-host", _LOOPBACK),
+            *("--master-port", port),
+            *("--expect-workers-max-wait", str(math.ceil(_STARTUP_ALLOWANCE_S))),
+        ]
     return [
         sys.executable,
         *("-m", "locust"),
-        *("--locustfile", ",".join(files)),
+        *("--locustfile", ",".join(str(path) for path in locustfiles)),
         "--headless",
         "--only-summary",
         *("--host", url.rstrip("/")),
         # Failed requests are the log's business; the exit code is to speak of Locust itself.
         *("--exit-code-on-error", "0"),
+        *options,
     ]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_LOOPBACK, 0))
+        return int(probe.getsockname()[1])
 
 
 def _environment(files: _Files) -> dict[str, str]:
@@ -351,6 +420,8 @@ def _environment(files: _Files) -> dict[str, str]:
         # Locust itself may be installed below the real home.
         "PYTHONUSERBASE": site.getuserbase(),
         "PYTHONUNBUFFERED": "1",
+        # Locust's master would wait a second after each change of the users, for reports that nothing depends on.
+        "LOCUST_WAIT_FOR_WORKERS_REPORT_AFTER_RAMP_UP": "0.001",
         _JOB_VARIABLE: str(files.job),
     }
 
@@ -359,6 +430,15 @@ def _check_url(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise LoadError(f"{url!r} is not a URL that load can be put on", "give one like http://127.0.0.1:8000")
+
+
+def _check_reachable(url: str) -> None:
+    host = str(urlsplit(url).hostname)
+    if host == "localhost" or host == "::1" or host.startswith("127."):
+        raise LoadError(
+            f"load workers on other machines cannot reach {url}, which is this machine alone",
+            "give an address that they reach",
+        )
 
 
 def _check_locust() -> None:
