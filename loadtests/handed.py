@@ -13,14 +13,14 @@ job: LoadJob | None = None
 refused = False
 """True where the master is of another version: it will be told so."""
 
-_FILE = '''# The load, for workers on other machines: they fetch it from the master as Locust fetches locustfiles.
+_FILE = """# The load, for workers on other machines: they fetch it from the master as Locust fetches locustfiles.
 import os
 
 if "OOMPROOF_LOAD" not in os.environ:
     from loadtests import handed
 
     handed.accept({protocol}, {job!r})
-'''
+"""
 
 
 def as_locustfile(handed_over: LoadJob) -> str:

@@ -171,8 +171,9 @@ class Master:
 
     def _guarded(self, node: str, msg: Any) -> None:
         if self._closed and msg.type == "client_ready" and node not in self._members:
+            quit_message = Message("quit", None, node)  # type: ignore[no-untyped-call]
             logger.warning("a worker came too late for this load: %s", node)
-            self._runner.server.send_to_client(Message("quit", None, node))
+            self._runner.server.send_to_client(quit_message)
             return
         self._handle(node, msg)
 

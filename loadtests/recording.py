@@ -5,6 +5,7 @@ Locust runs alone, without a driver.
 """
 
 import functools
+import itertools
 import os
 import sys
 import time
@@ -39,6 +40,7 @@ _BROKEN_CONNECTION: Final = (
     requests.exceptions.ChunkedEncodingError,
 )
 _events: Any = _untyped_events
+_by_hand = itertools.count()
 
 
 def _load_job() -> LoadJob | None:
@@ -151,7 +153,7 @@ def number_user(user: Any) -> int:
     number = getattr(user, "_oomproof_number", None)
     if number is None:
         current = session()
-        number = 0 if current is None else current.next_number()
+        number = next(_by_hand) if current is None else current.next_number()
         user._oomproof_number = number
     return int(number)
 

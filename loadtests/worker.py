@@ -47,9 +47,7 @@ class RecordSender:
         if not data:
             return
         try:
-            self._runner.send_message(
-                messages.RECORDS, packed(Records(data=data, users=int(self._runner.user_count)))
-            )
+            self._runner.send_message(messages.RECORDS, packed(Records(data=data, users=int(self._runner.user_count))))
         except RPCError as error:
             logger.warning("records could not be sent yet: %s", error)
             return
