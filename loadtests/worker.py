@@ -3,6 +3,7 @@
 Only for the Locust subprocess.
 """
 
+import functools
 import logging
 import os
 import socket
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 import gevent  # type: ignore[import-untyped]
 import locust
+from locust import argument_parser
 from locust.exception import RPCError
 
 from loadtests import messages
@@ -67,6 +69,9 @@ class Worker:
         self._session = session
         self._environment = environment
         self._runner = environment.runner
+        # Locust builds its whole command line anew for each option in each word to start users: most of a second.
+        argument_parser.default_args_dict = functools.cache(argument_parser.default_args_dict)
+        argument_parser.default_args_dict()
         self._parent = os.getppid()
         self._sender = RecordSender(self._runner)
         if session is not None:
