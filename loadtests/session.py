@@ -27,6 +27,10 @@ _NOTHING: Final = 1 << 62  # a place in the schedule after all that is due
 logger = logging.getLogger(__name__)
 
 
+def _not_counted(*_: Any, **__: Any) -> None:
+    """Stands in for Locust's statistics."""
+
+
 class Attempt:
     """One request under way. Travels to the listener in Locust's request context."""
 
@@ -89,6 +93,9 @@ class Session:
         self._sink = sink or RequestLogWriter(Path(self.job.log_path))
         self.crew = crew
         self._reports = sink is None  # a worker tells its master instead, at the end
+        if not self.job.custom_locustfile:
+            # Locust's own counts, that nobody reads here, would cost more than the log that is read.
+            environment.stats.log_request = environment.stats.log_error = _not_counted
         # The command line knows whole seconds only.
         environment.stop_timeout = self.job.plan.stop_timeout_s
         # Locust's own reaction to SIGINT is a KeyboardInterrupt in whatever code happens to run, and it
