@@ -15,6 +15,8 @@ RECORDS: Final = "oomproof-records"
 """Worker to master, a few times a second: packed request records."""
 FINISH: Final = "oomproof-finish"
 """Master to worker: send nothing more, let what is in flight finish, report."""
+BEGUN: Final = "the load begins"
+"""A worker logs it, for whoever has started it."""
 DONE: Final = "oomproof-done"
 """Worker to master, after its last records."""
 

@@ -98,6 +98,7 @@ class Worker:
         assert self._session is not None
         begin = parsed(msg.data, Begin)
         self._session.begin_at(begin.start_ns, begin.rank, begin.of)
+        logger.info("%s: share %d of %d", messages.BEGUN, begin.rank + 1, begin.of)
         gevent.spawn(self._end_in_time, begin.start_ns)
 
     def _end_in_time(self, start_ns: int) -> None:

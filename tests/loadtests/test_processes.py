@@ -2,16 +2,14 @@
 
 import os
 import signal
-import time
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from loadtests.driver import LoadError, LoadProcess
 from loadtests.plan import LoadEnd, LoadPlan, LoadSummary, RequestTemplate, Stage, query_sequence, session_id
-from loadtests.requestlog import RequestOutcome, RequestRecord, count_records
+from loadtests.requestlog import RequestOutcome, count_records
 from loadtests.workers import Workers
 from tests.loadtests.servers import hang, serving
 from tests.loadtests.test_driver import Bench, bench, gone, gone_group, outcomes, until
@@ -199,5 +197,3 @@ def test_records_survive_a_full_disk_no_worse_than_of_one_process(bench: Bench) 
     assert summary.ended is LoadEnd.FAILED
     assert summary.message is not None
     assert "No space left" in summary.message
-
-
