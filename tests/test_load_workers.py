@@ -242,3 +242,40 @@ def test_load_worker_ends_at_once_on_ctrl_c(tmp_path: Path) -> None:
         worker.kill()
     assert worker.returncode == 130
     assert not list(tmp_path.iterdir()), "nothing stays, what it fetched least of all"
+
+
+def words_of(manifest: str) -> list[list[str]]:
+    """The tool's command lines in a manifest of docs/load."""
+    found = []
+    for document in yaml.safe_load_all((ROOT / "docs" / "load" / manifest).read_text()):
+        if "services" in document:
+            found += [service["command"] for service in document["services"].values() if "command" in service]
+        elif "template" in document["spec"]:
+            found += [container["args"] for container in document["spec"]["template"]["spec"]["containers"]]
+    return found
+
+
+@pytest.mark.parametrize("manifest", ["compose.yaml", "kubernetes.yaml"])
+def test_manifests_call_the_commands_as_they_are(manifest: str) -> None:
+    context = click.Context(oomproof)
+    addresses, asked = set(), {}
+    for name, *arguments in words_of(manifest):
+        command = oomproof.get_command(context, name)
+        assert command is not None
+        parsed = command.make_context(name, arguments).params
+        if name == "load-worker":
+            addresses.add(parsed["address"])
+        else:
+            asked = parsed
+    assert {port for _, port in addresses} == {asked["bind"][1]}
+    documents = list(yaml.safe_load_all((ROOT / "docs" / "load" / manifest).read_text()))
+    if manifest == "compose.yaml":
+        services = documents[0]["services"]
+        assert {host for host, _ in addresses} == {"measure"} <= set(services)
+        assert services["worker"]["deploy"]["replicas"] == asked["load_workers"]
+    else:
+        by_kind = {document["kind"]: document for document in documents}
+        service = by_kind["Service"]
+        assert {host for host, _ in addresses} == {service["metadata"]["name"]}
+        assert service["spec"]["selector"] == by_kind["Job"]["spec"]["template"]["metadata"]["labels"]
+        assert by_kind["Deployment"]["spec"]["replicas"] == asked["load_workers"]
