@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+import yaml
 
+from cli import oomproof
 from loadtests.workers import Workers
 from profiling.measuring import store
 from tests.helpers import ROOT, assert_of_schema, our_cgroups, run_cli, wait_until
