@@ -52,6 +52,7 @@ class InProgress:
         self._observer = observer
         self._watch = Watch(directory, samples, kills_before)
         self._phase = ""
+        self._phase_on = False
         self._phase_start_ns = self.start_ns
         self._last_tick_ns = 0
 
@@ -68,11 +69,19 @@ class InProgress:
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
         self._phase, self._phase_start_ns = name, time.monotonic_ns()
+        self._phase_on = True
         self._observer.notify(PhaseStarted(run=self.name, phase=name))
         try:
             yield
         finally:
+            self._phase_on = False
             self.phases.append(Phase(name=name, start_ns=self._phase_start_ns, end_ns=time.monotonic_ns()))
+
+    def phases_until(self, now_ns: int) -> tuple[Phase, ...]:
+        """Those that are over, and the one that is on as if it ended now."""
+        if self._phase_on:
+            return (*self.phases, Phase(name=self._phase, start_ns=self._phase_start_ns, end_ns=now_ns))
+        return tuple(self.phases)
 
     def tick(self) -> None:
         """Tell how it stands, a few times a second however often this is called."""
