@@ -11,12 +11,15 @@ from pathlib import Path
 from loadtests.driver import LoadProcess
 from loadtests.plan import LoadEnd, LoadSummary
 from profiling.errors import LoadFailedError
+from profiling.measuring import room
 from profiling.measuring.events import Observer, PhaseStarted, RunFinished, Tick
 from profiling.measuring.watch import Watch
+from profiling.units import format_bytes
 from profiling.values import Outcome, Phase
 
 POLL_S = 0.05
 _TICK_S = 0.25
+_ROOM_EVERY_S = 2.0
 _FIRST_SAMPLE_S = 3.0
 """The sampler is waited for so long; that nothing was sampled is said by the judgement."""
 _BUSY_GENERATOR = 0.9
@@ -55,6 +58,8 @@ class InProgress:
         self._phase_on = False
         self._phase_start_ns = self.start_ns
         self._last_tick_ns = 0
+        self._next_room_s = 0.0
+        self._full = False
 
     def begin(self) -> None:
         """What is measured starts now, and the run's clock with it."""
@@ -108,6 +113,17 @@ class InProgress:
             )
         )
 
+    def disk_is_full(self) -> bool:
+        """Whether the run must end before its data fills the disk, which it then has as its reason."""
+        now = time.monotonic()
+        if now >= self._next_room_s:
+            self._next_room_s = now + _ROOM_EVERY_S
+            free = room.free_bytes(self._directory)
+            self._full = free < room.LEAST_FREE_BYTES
+            if self._full:
+                self.ended(f"the disk is full: {format_bytes(free)} were left on it", Outcome.STOPPED_EARLY)
+        return self._full
+
     def wait_for_samples(self) -> None:
         """A service may be ready before the sampler's interpreter is: no load before somebody looks."""
         deadline = time.monotonic() + _FIRST_SAMPLE_S
@@ -124,7 +140,7 @@ class InProgress:
         load.release()
         while load.poll() is None:
             self.tick()
-            if over():
+            if over() or self.disk_is_full():
                 load.stop()
                 break
             time.sleep(POLL_S)

@@ -11,7 +11,7 @@ from loadtests import requestlog
 from loadtests.driver import LoadError, LoadProcess
 from loadtests.plan import LoadPlan, LoadSummary
 from profiling.errors import InterruptedRunError, LoadFailedError, OomproofError, SamplerError
-from profiling.measuring import environment, kernel_log, page_cache, samples, store
+from profiling.measuring import environment, kernel_log, page_cache, room, samples, store
 from profiling.measuring.events import Note, Observer, RunStarted
 from profiling.measuring.inprogress import POLL_S, InProgress, load_problem
 from profiling.measuring.interrupts import uninterrupted
@@ -110,6 +110,11 @@ class _Run:
                 planned_users=plan.load.peak_users,
                 planned_load_s=plan.load.duration_s,
             )
+        )
+        room.check_room(
+            self.directory,
+            room.need(plan.load, plan.sampler_hz, len(self.system.parts)),
+            lambda text: self.observer.notify(Note(text=f"{plan.name}: {text}")),
         )
         self._save_on_the_way()
         with contextlib.ExitStack() as cleanup:

@@ -10,8 +10,8 @@ from loadtests import requestlog
 from loadtests.driver import LoadError, LoadProcess
 from loadtests.plan import LoadPlan, LoadSummary, RequestTemplate
 from profiling.errors import InterruptedRunError, LoadFailedError, OomproofError, SamplerError
-from profiling.measuring import environment, samples, store
-from profiling.measuring.events import Observer, RunStarted
+from profiling.measuring import environment, room, samples, store
+from profiling.measuring.events import Note, Observer, RunStarted
 from profiling.measuring.inprogress import POLL_S, InProgress, load_problem
 from profiling.measuring.interrupts import uninterrupted
 from profiling.measuring.measure import peak_unreclaimable
@@ -102,6 +102,12 @@ class _Run:
                 planned_load_s=plan.load.duration_s if plan.load else 0.0,
             )
         )
+        seconds = plan.load.duration_s if plan.load else plan.duration_s or 0.0
+        room.check_room(
+            self.directory,
+            room.need(plan.load, self.hz, seconds=seconds),
+            lambda text: self.observer.notify(Note(text=text)),
+        )
         self._save_on_the_way()
         with contextlib.ExitStack() as cleanup:
             load = self._start_load()
@@ -171,7 +177,9 @@ class _Run:
 
     def _look_on(self, seconds: float | None) -> None:
         deadline = None if seconds is None else time.monotonic() + seconds
-        while (deadline is None or time.monotonic() < deadline) and not self._is_gone("while it was watched"):
+        while (deadline is None or time.monotonic() < deadline) and not (
+            self._is_gone("while it was watched") or self.progress.disk_is_full()
+        ):
             self.progress.tick()
             time.sleep(POLL_S)
 
