@@ -37,8 +37,8 @@ class Blocks:
         self._source = source
         self.dtype = dtype
         self._length = length
-        self._first = first
-        self._last = length if last is None else last
+        self._begin = first
+        self._end = length if last is None else last
 
     @classmethod
     def of(cls, records: Records) -> Blocks:
@@ -52,7 +52,7 @@ class Blocks:
         return cls(path, dtype, size // dtype.itemsize if dtype.itemsize else 0)
 
     def __len__(self) -> int:
-        return max(0, self._last - self._first)
+        return max(0, self._end - self._begin)
 
     def __iter__(self) -> Iterator[Records]:
         return (self.block(number) for number in range(self.count))
@@ -64,28 +64,32 @@ class Blocks:
 
     def block(self, number: int) -> Records:
         """The block with that number, from 0."""
-        start = self._first + number * BLOCK
-        return self._read(start, min(start + BLOCK, self._last))
+        start = self._begin + number * BLOCK
+        return self._read(start, min(start + BLOCK, self._end))
+
+    def first(self, count: int) -> Blocks:
+        """The first so many."""
+        return Blocks(self._source, self.dtype, self._length, self._begin, min(self._end, self._begin + count))
 
     def between(self, start_ns: int | None, end_ns: int | None) -> Blocks:
-        first = self._first if start_ns is None else self._index(start_ns)
-        last = self._last if end_ns is None else self._index(end_ns)
+        first = self._begin if start_ns is None else self._index(start_ns)
+        last = self._end if end_ns is None else self._index(end_ns)
         return Blocks(self._source, self.dtype, self._length, first, max(first, last))
 
     def last_before(self, t_ns: int) -> Records:
         """The last record before a moment; an empty array if there is none."""
         index = self._index(t_ns)
-        return self._read(max(self._first, index - 1), index)
+        return self._read(max(self._begin, index - 1), index)
 
     def span(self) -> tuple[int, int] | None:
         """The times of the first and of the last record; None: there is none."""
         if not len(self):
             return None
-        return self._time(self._first), self._time(self._last - 1)
+        return self._time(self._begin), self._time(self._end - 1)
 
     def _index(self, t_ns: int) -> int:
         """The number of the first record that is not before a moment."""
-        low, high = self._first, self._last
+        low, high = self._begin, self._end
         while low < high:
             middle = (low + high) // 2
             if self._time(middle) < t_ns:

@@ -186,9 +186,17 @@ def load(directory: Path) -> StoredRun:
     except (OSError, TypeError, ValueError) as error:
         raise DataError(f"the data in {directory} is damaged: {error}", "make the run again") from error
     if result.outcome is Outcome.INTERRUPTED:
+        broken_off = result.load_end_ns is None
         result = with_what_was_seen(result, whole.samples)
+        log = _until(log, result) if broken_off else log
+        requests = requests[: len(log)]
         parts = tuple(
-            dataclasses.replace(part, result=with_what_was_seen(part.result, part.samples, result.end_ns))
+            dataclasses.replace(
+                part,
+                result=with_what_was_seen(part.result, part.samples, result.end_ns),
+                requests=requests,
+                log=log,
+            )
             for part in parts
         )
     return StoredRun(
@@ -288,6 +296,16 @@ def with_what_was_seen(result: RunResult, samples: NDArray[np.void], end_ns: int
             # In the last second whatever guards the run ended it: that is no part of the load.
             load_end_ns = max(result.load_start_ns or 0, now_ns - _ENDING_NS)
     return msgspec.structs.replace(result, oom_kills=kills, end_ns=now_ns, phases=phases, load_end_ns=load_end_ns)
+
+
+def _until(log: Blocks, result: RunResult) -> Blocks:
+    """The requests that ended within the load. Those after it, of a run that was broken off, met a service that was being
+    ended: that is nobody's failure."""
+    if result.load_end_ns is None or not log.count:
+        return log
+    last = log.block(log.count - 1)
+    late = np.flatnonzero(last["finished_ns"] > result.load_end_ns)
+    return log.first(len(log) - len(last) + int(late[0])) if len(late) else log
 
 
 def _own_lines(log: KernelLog, cgroup: str) -> KernelLog:
