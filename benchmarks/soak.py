@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,7 @@ class Cost(NamedTuple):
     """What one `report` took."""
 
     seconds: float
+    cpu_s: float
     peak_bytes: int
     """VmHWM of its process."""
     document: dict[str, object]
@@ -128,14 +130,20 @@ def report(directory: Path) -> Cost:
     """`report` of it, in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="oomproof-soak-") as folder:
         place = Path(folder) / "peak"
-        began = time.monotonic()
+        began, cpu = time.monotonic(), _children_cpu_s()
         done = subprocess.run(
             [sys.executable, "-c", _REPORT.format(place=str(place), run=str(directory))],
             cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if not done.stdout:
             sys.exit(done.stderr)
-        return Cost(time.monotonic() - began, int(place.read_text()) * 1024, json.loads(done.stdout))
+        used = _children_cpu_s() - cpu
+        return Cost(time.monotonic() - began, used, int(place.read_text()) * 1024, json.loads(done.stdout))
+
+
+def _children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def on_disk(directory: Path) -> int:
@@ -159,7 +167,7 @@ def main() -> None:
         print(f"| on disk, as measured | {format_bytes(measured)} |")
         print(f"| on disk, with its report | {format_bytes(on_disk(directory))} |")
         for name, cost in zip(("report", "report, again"), costs, strict=True):
-            print(f"| {name} | {cost.seconds:.1f} s, {format_bytes(cost.peak_bytes)} at most |")
+            print(f"| {name} | {cost.seconds:.1f} s, {cost.cpu_s:.1f} s of a core, {format_bytes(cost.peak_bytes)} |")
         found = run["peak_unreclaimable_bytes"] == SPIKE_BYTES
         print(f"| the peak of a single sample | {'found' if found else 'LOST'} |")
 

@@ -13,7 +13,6 @@ from profiling.judging.clients import load_series, percentiles_ms, tally
 from profiling.judging.growth import growth_per_request
 from profiling.judging.quantiles import percentiles
 from profiling.judging.report import AnalysedRun, MemorySeries
-from profiling.measuring.blocks import first_and_last
 from profiling.measuring.samples import UNMEASURED
 from profiling.measuring.store import StoredRun
 from profiling.values import RunResult
@@ -96,7 +95,7 @@ def gap_percentile_ms(run: StoredRun, share: float) -> float | None:
 
     def gaps() -> Iterator[NDArray[np.int64]]:
         before = np.empty(0, np.int64)
-        for block in within:
+        for block in within.only("t_ns"):
             yield np.diff(block["t_ns"], prepend=before)
             before = block["t_ns"][-1:]
 
@@ -188,7 +187,7 @@ def _restarts(run: StoredRun) -> int:
     since_ns = result.start_ns if result.watched else result.ready_ns
     if since_ns is None:
         return 0
-    served = first_and_last(run.every_sample.between(since_ns, stop))
+    served = run.every_sample.between(since_ns, stop).ends()
     if not len(served):
         return 0
     return int(min(served["exits"][1] - served["exits"][0], served["births"][1] - served["births"][0]))

@@ -11,7 +11,7 @@ from profiling.judgements import Finding
 from profiling.judging.analysis import gap_percentile_ms
 from profiling.judging.report import AnalysedRun
 from profiling.judging.watches import of_watch
-from profiling.measuring.blocks import Readings, first_and_last
+from profiling.measuring.blocks import Readings
 from profiling.measuring.samples import UNMEASURED
 from profiling.measuring.store import StoredRun
 from profiling.units import KIB, format_bytes, format_ms, format_percent
@@ -198,7 +198,7 @@ def _under_load(stored: StoredRun) -> Readings:
 
 def _read_again(stored: StoredRun) -> int:
     """Bytes of files that were read again under load, after the kernel had taken them back."""
-    ends = first_and_last(_under_load(stored))
+    ends = _under_load(stored).ends()
     return int(ends["refault_file"][1] - ends["refault_file"][0]) * _PAGE if len(ends) else 0
 
 
@@ -208,7 +208,7 @@ def _stalled_share(stored: StoredRun) -> float | None:
         return None
     first: tuple[int, int] | None = None
     last = (0, 0)
-    for block in _under_load(stored):
+    for block in _under_load(stored).only("t_ns", "pressure_full_us"):
         measured = block[block["pressure_full_us"] != UNMEASURED]
         if len(measured):
             ends = [(int(measured["t_ns"][at]), int(measured["pressure_full_us"][at])) for at in (0, -1)]

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtests.requestlog import RequestOutcome
-from profiling.measuring.blocks import Readings, first_and_last
+from profiling.measuring.blocks import Readings
 from profiling.measuring.store import StoredRun
 
 _BIN_NS = 500_000_000
@@ -66,7 +66,7 @@ def growth_per_request(run: StoredRun) -> Growth | None:
     if start is None:
         return None
     within = run.every_sample.between(start, result.load_end_ns + 1)
-    ends = first_and_last(within)
+    ends = within.ends()
     if not len(ends) or ends["births"][0] != ends["births"][1] or ends["exits"][0] != ends["exits"][1]:
         return None
     at_ns, floor = _floors(within, start, result.load_end_ns)
@@ -96,7 +96,7 @@ def _floors(within: Readings, start_ns: int, end_ns: int) -> tuple[NDArray[np.in
     width = max(_BIN_NS, -(-(end_ns - start_ns) // _MOST_BINS))
     bins = max(0, end_ns - start_ns) // width + 1
     first, lowest = np.full(bins, _NEVER), np.full(bins, _NEVER)
-    for block in within:
+    for block in within.only("t_ns", "unreclaimable"):
         number = (block["t_ns"] - start_ns) // width
         edges = np.flatnonzero(np.diff(number, prepend=-1))
         numbers = number[edges]

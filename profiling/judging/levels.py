@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from profiling.judging.quantiles import percentiles
-from profiling.measuring.blocks import Readings, first_and_last
+from profiling.measuring.blocks import Readings
 from profiling.measuring.store import StoredRun
 
 
@@ -12,7 +12,7 @@ def startup_peak(run: StoredRun) -> int | None:
     readings, ready_ns = run.every_sample, run.result.ready_ns
     peaks = [_highest(readings.between(None, None if ready_ns is None else ready_ns + 1))]
     if peaks == [None]:  # what is ready before the first sample has its start in that one
-        peaks = [int(sample["unreclaimable"]) for sample in first_and_last(readings)[:1]]
+        peaks = [int(sample["unreclaimable"]) for sample in readings.ends()[:1]]
     return max((peak for peak in peaks if peak is not None), default=None)
 
 
@@ -34,9 +34,10 @@ def at_rest(run: StoredRun) -> float | None:
 
 
 def _highest(readings: Readings) -> int | None:
-    return max((int(block["unreclaimable"].max()) for block in readings if len(block)), default=None)
+    found = (block["unreclaimable"] for block in readings.only("unreclaimable"))
+    return max((int(values.max()) for values in found if len(values)), default=None)
 
 
 def _percentile(readings: Readings, share: float) -> float | None:
-    found = percentiles(lambda: (block["unreclaimable"] for block in readings), [share])
+    found = percentiles(lambda: (block["unreclaimable"] for block in readings.only("unreclaimable")), [share])
     return found[0] if found else None

@@ -26,6 +26,12 @@ class Readings(Protocol):
     def between(self, start_ns: int | None, end_ns: int | None) -> Readings:
         """Those from `start_ns` on and before `end_ns`; None: no bound."""
 
+    def only(self, *names: str) -> Readings:
+        """The same with these fields at least: the others may be missing, where it takes time to have them."""
+
+    def ends(self) -> Records:
+        """The first record and the last one; an empty array if there is none."""
+
 
 class Blocks:
     """The records of a file, or of an array, in its order."""
@@ -76,6 +82,14 @@ class Blocks:
         last = self._end if end_ns is None else self._index(end_ns)
         return Blocks(self._source, self.dtype, self._length, first, max(first, last))
 
+    def only(self, *names: str) -> Blocks:
+        return self
+
+    def ends(self) -> Records:
+        if not len(self):
+            return np.empty(0, self.dtype)
+        return np.concatenate([self._read(at, at + 1) for at in (self._begin, self._end - 1)])
+
     def last_before(self, t_ns: int) -> Records:
         """The last record before a moment; an empty array if there is none."""
         index = self._index(t_ns)
@@ -107,16 +121,3 @@ class Blocks:
         if isinstance(self._source, Path):
             return np.fromfile(self._source, self.dtype, last - first, offset=first * self.dtype.itemsize)
         return self._source[first:last]
-
-
-def first_and_last(readings: Readings) -> Records:
-    """The first record and the last one; an empty array if there is none."""
-    first: Records | None = None
-    last: Records | None = None
-    for block in readings:
-        if len(block):
-            first = block[:1] if first is None else first
-            last = block[-1:]
-    if first is None or last is None:
-        return np.empty(0, readings.dtype)
-    return np.concatenate([first, last])

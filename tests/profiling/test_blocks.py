@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiling.measuring import blocks
-from profiling.measuring.blocks import Blocks, Readings, first_and_last
+from profiling.measuring.blocks import Blocks, Readings
 from profiling.measuring.samples import FIELDS
 from profiling.measuring.totals import Summed, total
 
@@ -46,7 +46,7 @@ def test_a_file_gives_what_an_array_gives(tmp_path: Path, count: int) -> None:
     assert max((len(block) for block in found), default=0) <= 4
     assert all_of(found.between(25, 95)).tolist() == records[(records["t_ns"] >= 25) & (records["t_ns"] < 95)].tolist()
     assert found.span() == ((0, 10 * count - 10) if count else None)
-    assert first_and_last(found).tolist() == ([records[0].tolist(), records[-1].tolist()] if count else [])
+    assert found.ends().tolist() == ([records[0].tolist(), records[-1].tolist()] if count else [])
 
 
 def test_a_file_that_is_not_there_has_no_records(tmp_path: Path) -> None:
@@ -76,4 +76,8 @@ def test_services_summed_up_by_windows_are_what_they_are_at_once(
         whole = total(parts)
         assert all_of(summed).tolist() == whole.tolist()
         wanted = whole[(whole["t_ns"] >= start * MS) & (whole["t_ns"] < end * MS)]
-        assert all_of(summed.between(start * MS, end * MS)).tolist() == wanted.tolist()
+        stretch = summed.between(start * MS, end * MS)
+        assert all_of(stretch).tolist() == wanted.tolist()
+        assert stretch.ends().tolist() == (wanted[[0, -1]].tolist() if len(wanted) else [])
+        some = [block["unreclaimable"] for block in stretch.only("unreclaimable")]
+        assert [size for sizes in some for size in sizes.tolist()] == wanted["unreclaimable"].tolist()
