@@ -175,9 +175,10 @@ class Panel:
 
 def _time_unit(span_s: float) -> tuple[float, str, list[float]]:
     """The unit of the time axis in seconds, its name, and the steps between its numbers that people find even."""
-    for unit, name in ((3600.0, "h"), (60.0, "min")):
-        if span_s >= _UNITS_AT_LEAST * unit:
-            return unit, name, [1, 2, 3, 6, 10]
+    if span_s >= _UNITS_AT_LEAST * 3600:
+        return 3600.0, "h", [1, 2, 3, 6, 10]
+    if span_s >= _UNITS_AT_LEAST * 60:
+        return 60.0, "min", [1, 2, 5, 10]
     return 1.0, "s", [1, 2, 5, 10]
 
 
