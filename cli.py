@@ -28,6 +28,7 @@ _COMMANDS = {
     "verify": "Before the deploy: one service under its limits, a checklist, pass or fail.",
     "observe": "The memory of what runs already: a container, a cgroup or a process, with or without load.",
     "self-check": "What a gate on this machine can detect, by regressions of known size.",
+    "size": "The smallest memory limit that passes, with a failure on its other side, and the smallest plans.",
     "serve": "The reference backend under a memory limit, in the foreground.",
 }
 
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in words
     try:
         with interruptible():
-            if command and words[:1] not in (["profile"], ["compare"], ["serve"], ["verify"], ["imports"]):
+            if command and words[:1] not in (["profile"], ["compare"], ["serve"], ["verify"], ["imports"], ["size"]):
                 raise click.UsageError(f"{' '.join(words[:1])} takes no command after --")
             return int(oomproof(words, standalone_mode=False, obj=tuple(command)) or 0)
     except click.exceptions.Exit as ended:
