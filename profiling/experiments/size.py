@@ -1,7 +1,8 @@
 """`size`: the smallest limit that passes, from one run that is generous; each side of the border is tried twice. Pure.
 
 The first run that passes says where the border is to be expected: at its peak of unreclaimable memory, which is what the kernel
-kills for. From there the search goes out (`bracket.py`). Where the very first limit fails, it is doubled until one passes;
+kills for. A limit of just that is killed in one run and passes in the next, so the first two limits lie on both sides of it,
+half a step away each. From there the search goes out (`bracket.py`). Where the very first limit fails, it is doubled until one passes;
 a failure that has nothing to do with memory goes straight to the largest limit, to be sure of that.
 """
 
@@ -58,13 +59,25 @@ class Size:
     def next_limit(self, runs: Sequence[Tried]) -> int | None:
         """The next one in bytes; None: that is all."""
         wanted = self._search(runs).next_value(_trials(runs))
-        if wanted is None or not runs:
+        if not runs:
             return wanted
+        if wanted is None:
+            return self._for_a_kill(runs)
         passed = any(run.ending is Ending.PASSED for run in runs)
         useless = [run for run in runs if run.ending is not Ending.UNUSABLE and not _of_limit(run)]
         if useless and not passed and wanted != self.record.start_bytes:
             return self.record.highest_bytes
         return wanted
+
+    def _for_a_kill(self, runs: Sequence[Tried]) -> int | None:
+        """Where only a budget for headroom fails, the kernel's own border lies lower still: one run below the peak."""
+        found = self.bracket(runs)
+        failing = [run for run in runs if run.limit_bytes == found.failing]
+        asked_for = bool(failing) and all(run.ending is Ending.HEADROOM for run in failing)
+        peak = min((run.peak_bytes for run in failing if run.peak_bytes), default=0)
+        limit = (peak - narrow_bytes(peak)) // MIB * MIB
+        enough = len(runs) < MAX_RUNS and limit > LOWEST_BYTES and not any(run.limit_bytes <= limit for run in runs)
+        return limit if found.is_proved and asked_for and enough else None
 
     def bracket(self, runs: Sequence[Tried]) -> Bracket:
         return self._search(runs).bracket(_trials(runs))
@@ -75,8 +88,9 @@ class Size:
         if need is None:
             anchor, step = record.start_bytes, record.start_bytes
         else:
-            anchor = -(-round(need / (1 - (self.min_headroom or 0.0))) // MIB) * MIB
-            step = int(max(_NARROW_BYTES, _STEP_SHARE * anchor)) // MIB * MIB
+            expected = round(need / (1 - (self.min_headroom or 0.0)))
+            step = int(max(_NARROW_BYTES, _STEP_SHARE * expected)) // MIB * MIB
+            anchor = -(-(expected + step // 2) // MIB) * MIB
         return Search(
             start=record.start_bytes,
             anchor=anchor,
