@@ -118,6 +118,9 @@ class SizeJudgement(Value, frozen=True, kw_only=True):
     smaller one from passing, the peak."""
     headroom: float
     """What was asked of a plan."""
+    cpus: float | None
+    cpu_count: int
+    """See `SizeRecord`."""
     plans: tuple[FittingPlan, ...]
     trials: tuple[Tried, ...]
     """All runs, in order."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from profiling.judging.report import Report
 from profiling.sizing import Ending, FittingPlan, SizeJudgement, Tried
 from profiling.units import format_bytes, format_ms, format_percent
 from reports.words import BAD, GOOD, UNSURE, Sign
@@ -70,8 +69,7 @@ def _note(runs: list[Tried]) -> str:
     return f"read {format_bytes(again)} of its own files again" if again >= _AGAIN_WORTH_A_WORD else ""
 
 
-def _from_to(values: list[float | None] | list[int | None], form: object) -> str:
-    assert callable(form)
+def _from_to(values: Sequence[float | None], form: Callable[[float], str]) -> str:
     texts = [form(value) for value in sorted(value for value in values if value is not None)]
     if not texts:
         return "–"
@@ -109,7 +107,7 @@ def _plan(plan: FittingPlan) -> PlanRow:
         memory=format_bytes(plan.memory_bytes),
         headroom=format_percent(round(plan.headroom, 3)),
         price=_price(plan),
-        cpus="–" if plan.cpus is None else f"{plan.cpus:g} CPU{'' if plan.cpus == 1 else 's'}",
+        cpus="–" if plan.cpus is None else _cpus(plan.cpus),
         note="; ".join(part for part in (also, plan.note) if part),
     )
 
@@ -117,12 +115,26 @@ def _plan(plan: FittingPlan) -> PlanRow:
 def _price(plan: FittingPlan) -> str:
     if plan.usd_per_month is None:
         return "–"
-    when = f" ({plan.as_of:%B %Y})" if plan.as_of else ""
+    when = f" (as of {plan.as_of:%B %Y})" if plan.as_of else ""
     return f"${plan.usd_per_month:,.0f} a month{when}"
 
 
 def plan_heading(found: SizeJudgement) -> str:
     return f"The smallest plans with {format_percent(found.headroom)} of headroom"
+
+
+def measured_with(found: SizeJudgement) -> str:
+    """The CPUs of the runs, which a plan's may be fewer than."""
+    if found.cpus is not None:
+        return f"Measured with {_cpus(found.cpus)}; plans that are known to have fewer are left out."
+    return (
+        f"Measured without a limit of CPUs, on {_cpus(found.cpu_count)}: a plan with fewer is slower and holds more requests"
+        " at once; --cpus measures that."
+    )
+
+
+def _cpus(count: float) -> str:
+    return f"{count:g} CPU{'' if count == 1 else 's'}"
 
 
 def no_plan(found: SizeJudgement) -> str:
@@ -144,8 +156,3 @@ def plain_limits(found: SizeJudgement) -> Iterator[tuple[Sign, str, str]]:
 
 def _counted(signs: tuple[Sign, ...]) -> list[str]:
     return [f"{sign.word} {signs.count(sign)} of {len(signs)}" for sign in dict.fromkeys(signs)]
-
-
-def of(report: Report) -> SizeJudgement:
-    assert report.size is not None
-    return report.size

@@ -22,7 +22,7 @@ from reports import ledger
 from reports.autopsy.words import kill_count, page_path, run_name, telling, when
 from reports.figures import NONE, count, headroom, rate
 from reports.gating import how_often, plain_lines
-from reports.sizing import no_plan, plain_limits, plan_heading, plan_rows
+from reports.sizing import measured_with, no_plan, plain_limits, plan_heading, plan_rows
 from reports.words import (
     BAD,
     CHECK_NAMES,
@@ -148,6 +148,8 @@ def _sizes(console: Console, report: Report) -> None:
         wrapped(console, line, "  · ")
         if plan.note:
             wrapped(console, Text(plan.note), "    ", style="dim")
+    if rows:
+        wrapped(console, Text(measured_with(report.size)), "  ", style="dim")
     if rows or no_plan(report.size):
         console.print()
 

@@ -2,8 +2,8 @@
 
 The first run that passes says where the border is to be expected: at its peak of unreclaimable memory, which is what the kernel
 kills for. A limit of just that is killed in one run and passes in the next, so the first two limits lie on both sides of it,
-half a step away each. From there the search goes out (`bracket.py`). Where the very first limit fails, it is doubled until one passes;
-a failure that has nothing to do with memory goes straight to the largest limit, to be sure of that.
+half a step away each. From there the search goes out (`bracket.py`). Where the very first limit fails, it is doubled until one
+passes; a failure that has nothing to do with memory goes straight to the largest limit, to be sure of that.
 """
 
 from __future__ import annotations

@@ -50,6 +50,8 @@ def judge(size: Size, runs: Sequence[Tried]) -> SizeJudgement:
         largest_killed_bytes=max((run.limit_bytes for run in runs if run.ending is Ending.KILLED), default=None),
         need_bytes=need,
         headroom=size.record.headroom,
+        cpus=size.record.cpus,
+        cpu_count=size.record.cpu_count,
         plans=plans,
         trials=tuple(runs),
     )
