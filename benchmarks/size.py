@@ -101,14 +101,16 @@ def again(service: Service, scratch: Path, limit: int) -> list[dict[str, Any]]:
 
 
 def is_good(run: dict[str, Any]) -> bool:
-    return run["outcome"] == "completed" and not any(finding["level"] == "fail" for finding in run["findings"])
+    failing = [finding for finding in run["findings"] if finding["level"] == "fail"]
+    outcome: str = run["outcome"]
+    return outcome == "completed" and not failing
 
 
 def weighed(passing: int, scratch: Path) -> bool:
     """The ballast's own limit against what the interpreter alone and the ballast weigh."""
     alone = Service("interpreter", _TARGETS, config=ballast(0))
     peaks = sorted(run["peak_unreclaimable_bytes"] for run in again(alone, scratch, 512 * MIB))
-    weight = peaks[len(peaks) // 2] + _BALLAST_MIB * MIB
+    weight: int = peaks[len(peaks) // 2] + _BALLAST_MIB * MIB
     share = passing / weight - 1
     sign = "✓" if abs(share) <= _WITHIN else "✗"
     print(
@@ -129,8 +131,7 @@ def command(service: Service, scratch: Path, *words: str) -> dict[str, Any]:
         [sys.executable, str(_ROOT / "cli.py"), *words, *options],
         cwd=place,
         env=_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )
