@@ -29,13 +29,14 @@ _COMMANDS = {
     "load-worker": "Send a part of the load that another machine's measurement asks for.",
     "observe": "The memory of what runs already: a container, a cgroup or a process, with or without load.",
     "self-check": "What a gate on this machine can detect, by regressions of known size.",
+    "size": "The smallest memory limit that passes, with a failure on its other side, and the smallest plans.",
     "serve": "The reference backend under a memory limit, in the foreground.",
 }
 
 _EXIT_CODES = """\b
 Exit codes:
-  0    the candidate survived; verified; no regression
-  1    killed, crashed, a failed check, over budget, regressed, grown by more than allowed
+  0    the candidate survived; verified; no regression; both sides of a limit are known
+  1    killed, crashed, a failed check, over budget, regressed, grown by more than allowed, passes at no limit
   2    the command line or a config file is wrong
   3    inconclusive: too little data, or the load was not what was asked for
   4    the run could not be made
@@ -80,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in words
     try:
         with interruptible():
-            if command and words[:1] not in (["profile"], ["compare"], ["serve"], ["verify"], ["imports"]):
+            if command and words[:1] not in (["profile"], ["compare"], ["serve"], ["verify"], ["imports"], ["size"]):
                 raise click.UsageError(f"{' '.join(words[:1])} takes no command after --")
             return int(oomproof(words, standalone_mode=False, obj=tuple(command)) or 0)
     except click.exceptions.Exit as ended:

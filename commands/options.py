@@ -15,7 +15,7 @@ from profiling.errors import ConfigError
 from profiling.manifests.node import MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES
 from profiling.measuring import capture
 from profiling.measuring.sandboxes.containers import ENGINES
-from profiling.units import MIB, format_bytes, parse_bytes, parse_seconds
+from profiling.units import MIB, format_bytes, parse_bytes, parse_fraction, parse_seconds
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -88,8 +88,16 @@ def _number(text: str, low: float, high: float) -> float:
     return value
 
 
+def _headroom(text: str) -> float:
+    share = parse_fraction(text)
+    if not share < 1:
+        raise ValueError(f"{text!r} leaves nothing to run in; it must be less than 100%")
+    return share
+
+
 MEMORY = _Text("size", _memory)
 SIZE = _Text("size", parse_bytes)
+FRACTION = _Text("share", _headroom)
 SECONDS = _Text("duration", _positive_seconds)
 ADDRESS = _Text("address", _address)
 

@@ -12,7 +12,7 @@ from commands.self_check import SelfChecked
 from profiling.config.schema import config_schema
 from profiling.import_costs import ImportCosts
 from profiling.values import Value
-from reports.documents import Comparison, Differed, Gated, Profiled, Verification
+from reports.documents import Comparison, Differed, Gated, Profiled, Sized, Verification
 
 CONFIG = "config"
 
@@ -48,7 +48,8 @@ DOCUMENTS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "observe": (Comparison,),
     "profile": (Profiled,),
     "self-check": (SelfChecked,),
-    "report": (Comparison, Verification, Gated, ImportCosts, Differed, SeriesFiles),
+    "report": (Comparison, Verification, Gated, Sized, ImportCosts, Differed, SeriesFiles),
+    "size": (Sized,),
     "verify": (Verification,),
 }
 """By command, what its --json can be; `error` is every command's."""

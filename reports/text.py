@@ -22,6 +22,7 @@ from reports import ledger
 from reports.autopsy.words import kill_count, page_path, run_name, telling, when
 from reports.figures import NONE, count, headroom, rate
 from reports.gating import how_often, plain_lines
+from reports.sizing import measured_with, no_plan, plain_limits, plan_heading, plan_rows
 from reports.words import (
     BAD,
     CHECK_NAMES,
@@ -76,6 +77,7 @@ def render_text(report: Report, width: int = PIPE_WIDTH, colour: bool = False) -
     )
     _verdict(console, report)
     _changes(console, report)
+    _sizes(console, report)
     _checks(console, report)
     _api_problems(console, report)
     _runs(console, report)
@@ -124,6 +126,32 @@ def _changes(console: Console, report: Report) -> None:
             console, Text(f"{name}: ", style="bold").append(text, style="not bold"), f"  {sign.symbol} ", style=style
         )
     console.print()
+
+
+def _sizes(console: Console, report: Report) -> None:
+    """The limits that were tried, and the plans."""
+    if report.size is None:
+        return
+    console.print(Text("Limits tried", style="bold"))
+    for sign, limit, text in plain_limits(report.size):
+        name = Text(f"{limit}: ", style="bold").append(text, style="not bold")
+        wrapped(console, name, f"  {sign.symbol} ", style=_STYLES[sign.tone])
+    console.print()
+    rows = plan_rows(report.size)
+    if rows or no_plan(report.size):
+        console.print(Text(plan_heading(report.size), style="bold"))
+    if not rows and no_plan(report.size):
+        wrapped(console, Text(no_plan(report.size)), "  ")
+    for plan in rows:
+        parts = [plan.memory, f"{plan.headroom} headroom", *(part for part in (plan.cpus, plan.price) if part != NONE)]
+        line = Text(f"{plan.provider} {plan.name}: ", style="bold").append(", ".join(parts), style="not bold")
+        wrapped(console, line, "  · ")
+        if plan.note:
+            wrapped(console, Text(plan.note), "    ", style="dim")
+    if rows:
+        wrapped(console, Text(measured_with(report.size)), "  ", style="dim")
+    if rows or no_plan(report.size):
+        console.print()
 
 
 def _checks(console: Console, report: Report) -> None:

@@ -17,6 +17,7 @@ from profiling.judging.findings import STUCK_AT_LIMIT
 from profiling.judging.report import AnalysedRun, Report
 from profiling.profiles import Frame, HeldMemory, Profile
 from profiling.regressions import GateVerdict
+from profiling.sizing import SizeVerdict
 from profiling.units import format_bytes
 from profiling.values import ApiProblem, Outcome
 
@@ -107,11 +108,19 @@ GATE_VERDICTS: dict[GateVerdict, Sign] = {
     GateVerdict.INCONCLUSIVE: Sign("inconclusive", "?", UNSURE),
 }
 
+SIZE_VERDICTS: dict[SizeVerdict, Sign] = {
+    SizeVerdict.SIZED: Sign("sized", "✓", GOOD),
+    SizeVerdict.NEVER_PASSES: Sign("passes at no limit", "✗", BAD),
+    SizeVerdict.INCONCLUSIVE: Sign("inconclusive", "?", UNSURE),
+}
+
 
 def outcome_sign(summary: Summary) -> Sign:
     """How a run ended, in a word. One that ran to the end and still failed is not shown as good."""
     sign = OUTCOMES[summary.outcome]
     failing = [finding for finding in summary.findings if finding.level == "fail"]
+    if summary.outcome is Outcome.STOPPED_EARLY and failing:
+        return Sign("failing, stopped early", "✗", BAD)
     if summary.outcome is not Outcome.COMPLETED or not failing:
         return sign
     hung = any(finding.id == STUCK_AT_LIMIT for finding in failing)
@@ -124,6 +133,8 @@ def verdict_sign(report: Report) -> Sign:
     status = _STATUSES.get(verdict.status, _STATUSES["inconclusive"])
     if report.gate is not None:
         return GATE_VERDICTS[report.gate.verdict]
+    if report.size is not None:
+        return SIZE_VERDICTS[report.size.verdict]
     if report.checks:
         return Sign(_VERIFIED[verdict.status], status.symbol, status.tone)
     if len(report.runs) == 1 and report.runs[0].result.watched and verdict.status != "fail":

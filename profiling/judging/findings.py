@@ -162,7 +162,7 @@ def _stuck(run: AnalysedRun, stored: StoredRun) -> list[Finding]:
             id=STUCK_AT_LIMIT,
             level="fail",
             message=f"stuck at the limit of {format_bytes(summary.memory_limit_bytes)}: not killed, but it read"
-            f" {format_bytes(_read_again(stored))} of its own code and files again and again, and answered"
+            f" {format_bytes(read_again(_under_load(stored)))} of its own code and files again and again, and answered"
             f" {format_percent(summary.availability)} of the requests",
             hint="it hangs until the kernel finds nothing more to take back; for its users that is as good as dead",
         )
@@ -183,7 +183,7 @@ def _thrashing(run: AnalysedRun, stored: StoredRun, *, suffers: bool) -> list[Fi
             id=THRASHING,
             level="fail" if suffers else "warn",
             message=f"thrashing: {format_percent(share)} of the load's time all of it waited for memory, and it read"
-            f" {format_bytes(_read_again(stored))} of its own code and files again",
+            f" {format_bytes(read_again(_under_load(stored)))} of its own code and files again",
             hint="what it holds leaves too little for the code that it runs; raise the limit, or hold less",
         )
     ]
@@ -197,9 +197,9 @@ def _under_load(stored: StoredRun) -> Readings:
     return samples.between(result.load_start_ns, (result.load_end_ns or result.end_ns) + 1)
 
 
-def _read_again(stored: StoredRun) -> int:
-    """Bytes of files that were read again under load, after the kernel had taken them back."""
-    ends = _under_load(stored).ends()
+def read_again(samples: Readings) -> int:
+    """Bytes of files that were read again between the first sample and the last, after the kernel had taken them back."""
+    ends = samples.ends()
     return int(ends["refault_file"][1] - ends["refault_file"][0]) * _PAGE if len(ends) else 0
 
 

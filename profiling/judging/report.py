@@ -14,6 +14,7 @@ from profiling.autopsies import Autopsy
 from profiling.judgements import Check, Summary, Verdict
 from profiling.profiles import Profile
 from profiling.regressions import GateJudgement
+from profiling.sizing import SizeJudgement
 from profiling.values import RunResult
 
 Array = NDArray[np.float64]
@@ -93,3 +94,7 @@ class Report:
     """What `gate` says; the runs are then one of each side."""
     autopsies: tuple[Autopsy, ...] = ()
     """Of the runs and memray passes in which the kernel killed; paths in them are absolute."""
+    size: SizeJudgement | None = None
+    """What `size` says; the runs are then one on each side of the border."""
+    trials: tuple[Summary, ...] = ()
+    """All runs of a search, of which `runs` shows some."""
