@@ -18,7 +18,7 @@ from statistics import median
 import msgspec
 import numpy as np
 
-from commands.job import Job, make_job
+from commands.job import Job, gate_job
 from commands.sandbox import open_sandbox
 from commands.self_check import Pools, record_pools
 from profiling import reference
@@ -96,7 +96,7 @@ def main() -> int:
     parser.add_argument("--live", type=int, default=0)
     parser.add_argument("--target", default=reference.NAME)
     asked = parser.parse_args()
-    job = make_job(target=asked.target, command=(), checkpoint=None, memory=None, cpus=None, port=None)
+    job = gate_job(target=asked.target, checkpoint=None, memory=None, cpus=None, port=None)
     found = pool(job, asked.directory, asked.runs)
     if found.problem:
         print(f"a run of the pool did not hold: {found.problem}", file=sys.stderr)

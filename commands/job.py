@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 import msgspec
 
+from commands.options import DURATION_S, GATE_DURATION_S
 from loadtests.plan import LoadPlan
 from profiling import config, reference
 from profiling.errors import ConfigError
@@ -18,7 +19,6 @@ from profiling.units import format_bytes
 from profiling.values import Budget, Limits, Service, Target, Variant
 
 _DEFAULT_USERS = 8
-_DEFAULT_DURATION_S = 20.0
 
 
 Said = TypeVar("Said", bound=int | float | None)
@@ -52,6 +52,7 @@ def make_job(
     users: int | None = None,
     duration: float | None = None,
     rate: float | None = None,
+    default_duration_s: float = DURATION_S,
 ) -> Job:
     """What the options say, over what the config file says, over the defaults. Raises ConfigError."""
     said = config_of(target, command)
@@ -73,13 +74,20 @@ def make_job(
         target=_with_build_args(said.target, build_arg),
         limits=_sum_of_limits(said.target, memory, cpus) if said.target.is_system else _limits(said, memory, cpus),
         load=make_load(
-            first_said(users, said.users), first_said(duration, said.duration_s), first_said(rate, said.rate)
+            first_said(users, said.users),
+            first_said(first_said(duration, said.duration_s), default_duration_s),
+            first_said(rate, said.rate),
         ),
         variants=said.variants,
         budget=said.budget,
         notes=tuple(note for manifest in said.manifests for note in _notes(manifest)),
         port=port,
     )
+
+
+def gate_job(**options: Any) -> Job:
+    """The job of a command that makes many runs: as `make_job`, with a shorter load where none is said. Raises ConfigError."""
+    return make_job(command=(), default_duration_s=GATE_DURATION_S, **options)
 
 
 def _limits(said: config.Config, memory: int | None, cpus: float | None) -> Limits:
@@ -143,11 +151,9 @@ def first_said(said: Said | None, otherwise: Said) -> Said:
 
 
 def make_load(users: int | None, duration_s: float | None, rate: float | None) -> LoadPlan:
-    """A steady load, by default 8 users for 20 s. Raises ConfigError."""
+    """A steady load, by default 8 users for DURATION_S. Raises ConfigError."""
     try:
-        return LoadPlan.constant(
-            first_said(users, _DEFAULT_USERS), first_said(duration_s, _DEFAULT_DURATION_S), rate=rate
-        )
+        return LoadPlan.constant(first_said(users, _DEFAULT_USERS), first_said(duration_s, DURATION_S), rate=rate)
     except ValueError as error:
         raise ConfigError(
             f"load: {error}", "correct --users, --duration or --rate, or [load] in the config file"

@@ -19,7 +19,7 @@ from profiling.values import Limits
 from reports import ledger, plots
 from reports.autopsy.words import PAGE_NAME, kill_count, run_name, telling
 from reports.figures import GROUPS, NONE, count, headroom, rate
-from reports.gating import how_often, rows
+from reports.gating import how_often, line_place, rows
 from reports.page import environment
 from reports.strips import strip
 from reports.words import (
@@ -43,6 +43,7 @@ from reports.words import (
     processes_page,
     relative_link,
     shorten,
+    signed,
     source_roots,
     verdict_sign,
 )
@@ -249,6 +250,8 @@ _ENVIRONMENT = environment(
     level_sign=level_sign,
     is_candidate=is_candidate,
     how_often=how_often,
+    line_place=line_place,
+    signed=signed,
     kills=kills,
     count=count,
     headroom=headroom,

@@ -14,7 +14,7 @@ from profiling.profiles import Profile
 from profiling.regressions import GateJudgement
 from reports.documents import Comparison, Gated, Verification
 from reports.text import render_text, terminal
-from reports.words import report_path
+from reports.words import flamegraph_path, report_path
 
 
 def render_json(report: Report) -> str:
@@ -57,6 +57,8 @@ def _gated(report: Report, found: GateJudgement) -> Gated:
         metrics=found.metrics,
         confirmed_by_rerun=found.confirmed_by_rerun,
         notes=found.notes,
+        lines=found.lines,
+        flamegraph=flamegraph_path(report),
         report=report_path(report),
     )
 
