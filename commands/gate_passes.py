@@ -53,7 +53,7 @@ def make_passes(runs: Runs, root: Path, capture_limit_bytes: int) -> None:
             stacks = [_read(each) for each in sides]
         except _NoPassError as reason:
             runs.note_passes((GatePass(side=(BASE, HEAD)[min(len(sides), 1)], directory=None, reason=str(reason)),))
-            runs.observer.notify(Note(text=f"no memray pass: {reason}"))
+            runs.observer.notify(Note(text=f"no lines are named: {reason}"))
             return
     passes = tuple(_with_peak(each.made, found) for each, found in zip(sides, stacks, strict=True))
     _compare(runs, passes, [each.source for each in sides], stacks, root)
