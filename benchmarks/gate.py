@@ -37,6 +37,10 @@ def pool(job: Job, directory: Path, runs: int) -> Pools:
     """What DIRECTORY holds, or is made to hold."""
     path = store.make_directory(directory) / "pool.json"
     if not path.exists():
+        if any(directory.iterdir()):
+            raise SystemExit(
+                f"{directory} is not empty and holds no pool yet: one may be being recorded there; name another"
+            )
         with open_sandbox("cgroup", job.target, Silent()) as sandbox:
             made = record_pools(job, sandbox, directory, Silent(), shares=(0.0, PLANTED), runs=runs)
         store.write_atomically(path, msgspec.json.encode(made))

@@ -60,6 +60,11 @@ def open_sides(name: str, base: Target | None, head: Target, observer: Observer)
         yield sides
 
 
+def pass_load(load: LoadPlan) -> LoadPlan:
+    """The load of a memray pass: the same for at most PASS_S."""
+    return msgspec.structs.replace(load, stages=(Stage(load.peak_users, min(PASS_S, load.duration_s)),))
+
+
 class Runs:
     """Makes the runs one by one; both records are up to date after each, so that a later failure loses nothing."""
 
@@ -91,14 +96,12 @@ class Runs:
 
     def record_pass(self, side: str, name: str, capture_limit_bytes: int) -> RecordedPass | Profile:
         """The memray pass of a side, into the directory `name`. Raises as `record_pass` does."""
-        load = self._job.load
-        stage = Stage(load.peak_users, min(PASS_S, load.duration_s))
         plan = RunPlan(
             name=f"{side} (memray pass)",
             variant=side,
             target=self._sides[side].target,
             limits=self._job.limits,
-            load=msgspec.structs.replace(load, stages=(stage,)),
+            load=pass_load(self._job.load),
             argv=self.experiment.argv,
             port=self._job.port,
             cold=None,
