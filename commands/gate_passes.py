@@ -38,7 +38,11 @@ class _Reading:
 
 
 class _NoPassError(Exception):
-    """Why a side cannot be explained."""
+    """A side cannot be explained."""
+
+    def __init__(self, side: str, reason: str) -> None:
+        super().__init__(reason)
+        self.made = GatePass(side=side, directory=None, reason=reason)
 
 
 def make_passes(runs: Runs, root: Path, capture_limit_bytes: int) -> None:
@@ -51,9 +55,9 @@ def make_passes(runs: Runs, root: Path, capture_limit_bytes: int) -> None:
                 sides.append(_record(runs, side, capture_limit_bytes, stack))
             runs.observer.notify(PhaseStarted(run="", phase="flame graphs"))
             stacks = [_read(each) for each in sides]
-        except _NoPassError as reason:
-            runs.note_passes((GatePass(side=(BASE, HEAD)[min(len(sides), 1)], directory=None, reason=str(reason)),))
-            runs.observer.notify(Note(text=f"no lines are named: {reason}"))
+        except _NoPassError as error:
+            runs.note_passes((error.made,))
+            runs.observer.notify(Note(text=f"no lines are named: {error}"))
             return
     passes = tuple(_with_peak(each.made, found) for each, found in zip(sides, stacks, strict=True))
     _compare(runs, passes, [each.source for each in sides], stacks, root)
@@ -64,11 +68,16 @@ def _record(runs: Runs, side: str, capture_limit_bytes: int, stack: contextlib.E
     try:
         recorded = runs.record_pass(side, name, capture_limit_bytes)
         if isinstance(recorded, Profile):
-            raise _NoPassError(recorded.reason)
+            raise _NoPassError(side, recorded.reason)
         source = diff.source(recorded.directory)
     except CannotRunError as error:
-        raise _NoPassError(error.message) from error
-    made = GatePass(side=side, directory=name, reason=_why_no_peak(recorded))
+        raise _NoPassError(side, error.message) from error
+    result = recorded.result
+    killed = bool(result.oom_kills)
+    if result.outcome is not Outcome.COMPLETED and not (killed and side == HEAD):
+        # What it had not come to would show as what it does not hold.
+        raise _NoPassError(side, f"under memray it did not hold ({result.stop_reason or result.outcome.value})")
+    made = GatePass(side=side, directory=name, reason="it was killed" if killed else _why_no_peak(recorded))
     at = diff.moment(source, gate_passes.moment_of(runs.gated))
     folding = stack.enter_context(capture.Folding([Path(file) for file in source.captures], at))
     return _Reading(made, source, at, folding)
@@ -76,9 +85,6 @@ def _record(runs: Runs, side: str, capture_limit_bytes: int, stack: contextlib.E
 
 def _why_no_peak(recorded: RecordedPass) -> str:
     """Why what was recorded has no peak to compare; empty if it has."""
-    result = recorded.result
-    if result.oom_kills or result.outcome is not Outcome.COMPLETED:
-        return f"under memray it did not hold ({result.stop_reason or result.outcome.value})"
     if any(capture.ended_early(path) for path in capture.captures(recorded.capture)):
         return "its recording ended before it did (--capture-limit)"
     return ""
@@ -88,7 +94,7 @@ def _read(reading: _Reading) -> Stacks:
     try:
         found = reading.folding.result(_READ_S)
     except DataError as error:
-        raise _NoPassError(error.message) from error
+        raise _NoPassError(reading.made.side, error.message) from error
     return msgspec.structs.replace(found, directory=reading.source.directory)
 
 

@@ -21,6 +21,8 @@ import yaml
 from tests.helpers import ROOT, our_cgroups
 from tests.test_gate import APP, CONFIG, git, repository
 
+pytestmark = pytest.mark.e2e  # the tool is installed anew
+
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 WHAT = {name: value.get("default", "") for name, value in ACTION["inputs"].items()}
 
