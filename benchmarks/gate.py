@@ -8,6 +8,7 @@ holds a pool already is replayed only. `--target FILE` takes another service.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -84,9 +85,14 @@ def live(count: int, out: Path) -> list[str]:
                 command = [sys.executable, "cli.py", "gate", "--base", "HEAD", "--json", "--out", str(out)]
                 started = time.monotonic()
                 done = subprocess.run(command, cwd=clone, stdout=subprocess.PIPE, check=False)
-                verdict = msgspec.json.decode(done.stdout)["verdict"]
                 took = time.monotonic() - started
-                rows.append(f"| {name} | {wanted} | {verdict} {'✓' if verdict == wanted else '✗'} | {took:.0f} s |")
+                said = msgspec.json.decode(done.stdout)
+                verdict, runs = said["verdict"], sum(len(said["metrics"][0][side]) for side in ("base", "head"))
+                named = [f"{line['path']}:{line['line']}" for line in said["lines"][:1]]
+                rows.append(
+                    f"| {name} | {wanted} | {verdict} {'✓' if verdict == wanted else '✗'} | {''.join(named) or '–'} | {runs} |"
+                    f" {took:.0f} s | {os.getloadavg()[1]:.1f} |"
+                )
     return rows
 
 
@@ -111,7 +117,9 @@ def main() -> int:
     print("\n".join(rows))
     if asked.live:
         more = live(asked.live, asked.directory)
-        print("\n| whole gates | wanted | verdict | took |\n| --- | --- | --- | ---: |")
+        print(
+            "\n| whole gates | wanted | verdict | line | runs | took | load average |\n| --- | --- | --- | --- | ---: | ---: | ---: |"
+        )
         print("\n".join(more))
         rows += more
     return 0 if all("✗" not in row for row in rows) else 1
