@@ -118,7 +118,8 @@ def main() -> int:
     if asked.live:
         more = live(asked.live, asked.directory)
         print(
-            "\n| whole gates | wanted | verdict | line | runs | took | load average |\n| --- | --- | --- | --- | ---: | ---: | ---: |"
+            "\n| whole gates | wanted | verdict | line | runs | took | load average |"
+            "\n| --- | --- | --- | --- | ---: | ---: | ---: |"
         )
         print("\n".join(more))
         rows += more
