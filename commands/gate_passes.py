@@ -68,6 +68,8 @@ def _record(runs: Runs, side: str, capture_limit_bytes: int, stack: contextlib.E
     try:
         recorded = runs.record_pass(side, name, capture_limit_bytes)
         if isinstance(recorded, Profile):
+            with contextlib.suppress(OSError):
+                (runs.directory / name).rmdir()  # nothing is in it
             raise _NoPassError(side, recorded.reason)
         source = diff.source(recorded.directory)
     except CannotRunError as error:
