@@ -26,6 +26,7 @@ from locust.clients import HttpSession
 from locust.contrib.fasthttp import FastHttpSession
 
 from loadtests.plan import LoadJob, LoadStatus, SendSchedule
+from loadtests.pruning import prune
 from loadtests.requestlog import UNKNOWN_USER, RequestLogWriter, RequestOutcome, RequestRecord
 
 JOB_VARIABLE: Final = "OOMPROOF_LOAD"
@@ -40,6 +41,7 @@ _BROKEN_CONNECTION: Final = (
 )
 _CONTEXT_KEY: Final = "oomproof_attempt"
 _WATCH_INTERVAL_S: Final = 0.2
+_PRUNE_INTERVAL_S: Final = 60.0
 _OVERDUE_SLACK_S: Final = 30.0  # more than the driver allows: it acts first if it is there
 
 _events: Any = _untyped_events
@@ -209,8 +211,12 @@ class Session:
         """Keeps the log fresh, and ends this process if the driver is gone or the plan is long over."""
         plan = self.job.plan
         allowed_ns = (plan.duration_s + plan.stop_timeout_s + _OVERDUE_SLACK_S) * 1e9
+        pruned_at = time.monotonic()
         while True:
             gevent.sleep(_WATCH_INTERVAL_S)
+            if self._runner is not None and time.monotonic() - pruned_at > _PRUNE_INTERVAL_S:
+                prune(self._runner.stats)
+                pruned_at = time.monotonic()
             try:
                 self._log.flush()
             except OSError as error:

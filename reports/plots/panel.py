@@ -15,6 +15,8 @@ from reports.words import printable
 
 PPI = 72
 """At 72 dots per inch matplotlib's point is a pixel."""
+_UNITS_AT_LEAST = 5
+"""A time axis is in minutes or hours from so many on."""
 CHARACTER = 0.66
 """Width of a character as a share of the font's size: a little more than that of most, bold ones included."""
 
@@ -52,19 +54,21 @@ class Panel:
         self.axes.set_axisbelow(True)
         self.axes.yaxis.set_major_locator(MaxNLocator(nbins=2, steps=[1, 2, 5, 10]))
         self.axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
-        self.axes.xaxis.set_major_locator(MaxNLocator(nbins=max(2, int(self.width / 70)), steps=[1, 2, 5, 10]))
-        self.axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
         self._pixels = _pixels(self.axes)
 
     def scale(self, span_s: float, top: float) -> None:
         self.span_s, self.top = span_s, top
         self.axes.set(xlim=(0, span_s), ylim=(0, top))
+        unit, _, steps = _time_unit(span_s)
+        places = MaxNLocator(nbins=max(2, int(self.width / 70)), steps=steps).tick_values(0, span_s / unit)
+        self.axes.set_xticks([place * unit for place in places if 0 <= place * unit <= span_s])
+        self.axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value / unit)))
 
     def name_time(self) -> None:
         """Numbers and a name for the time axis, below the lowest panel of a run."""
         self.axes.tick_params(labelbottom=True)
-        unit = "s since the run's start"
-        self.axes.set_xlabel(unit, color=self.theme.muted, fontsize=self.font - 1, loc="right", labelpad=3)
+        name = f"{_time_unit(self.span_s)[1]} since the run's start"
+        self.axes.set_xlabel(name, color=self.theme.muted, fontsize=self.font - 1, loc="right", labelpad=3)
 
     def x(self, t_s: float) -> float:
         """Pixels from the left."""
@@ -167,6 +171,15 @@ class Panel:
             self.axes.axvspan(*run.load_s, color=self.theme.band, linewidth=0, zorder=0)
         if run.ready_s is not None:
             self.axes.axvline(run.ready_s, color=self.theme.muted, linewidth=1, linestyle=":", zorder=2)
+
+
+def _time_unit(span_s: float) -> tuple[float, str, list[float]]:
+    """The unit of the time axis in seconds, its name, and the steps between its numbers that people find even."""
+    if span_s >= _UNITS_AT_LEAST * 3600:
+        return 3600.0, "h", [1, 2, 3, 6, 10]
+    if span_s >= _UNITS_AT_LEAST * 60:
+        return 60.0, "min", [1, 2, 5, 10]
+    return 1.0, "s", [1, 2, 5, 10]
 
 
 def _tick(value: float) -> str:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from loadtests.plan import LoadPlan
 from loadtests.requestlog import RequestOutcome
-from profiling.judging.analysis import analyse, sample_gaps_ms
+from profiling.judging.analysis import analyse, gap_percentile_ms
 from profiling.measuring.samples import UNMEASURED
 from profiling.units import MIB
 from profiling.values import Phase
@@ -223,4 +223,5 @@ def test_a_run_that_never_came_to_its_load_has_none() -> None:
 
 def test_gaps_are_those_within_the_span() -> None:
     memory = samples(t_s=[0, READY_S, READY_S + 0.01, READY_S + 0.05, 20])
-    assert sample_gaps_ms(memory, at(READY_S), at(10)).tolist() == pytest.approx([10, 40])
+    run = stored(result(load_start_ns=at(READY_S), load_end_ns=at(10)), memory)
+    assert [gap_percentile_ms(run, share) for share in (0, 50, 100)] == pytest.approx([10, 25, 40])
