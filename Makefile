@@ -42,11 +42,14 @@ test-failed: setup ## the tests that failed in the last run
 test-fast: setup ## all tests but those that run whole commands on the real model or the examples
 	$(PYTHON) -m pytest -q -m "not e2e"
 
-lint: setup ## ruff, codespell and the import rules
+lint: setup ## ruff, codespell, the import rules, and what CI systems read against their schemas
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(VENV)/bin/codespell
 	PYTHONPATH=. $(VENV)/bin/lint-imports
+	$(VENV)/bin/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
+	$(VENV)/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows docs/ci/github-workflow.yml
+	$(VENV)/bin/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci docs/ci/gitlab-ci.yml
 
 types: setup ## mypy, strict
 	$(PYTHON) -m mypy
@@ -56,7 +59,7 @@ format: setup ## let ruff format and mend
 	$(PYTHON) -m ruff format .
 
 gate: setup ## the reference backend against the commit before; what cannot be said is no failure
-	$(PYTHON) cli.py gate --base HEAD~1 --duration 10s || [ $$? -eq 3 ]
+	$(PYTHON) cli.py gate --base HEAD~1 || [ $$? -eq 3 ]
 
 bench: setup ## the figures of the docs: ratios and shares, each measured in one run
 	$(PYTHON) -m benchmarks.spine

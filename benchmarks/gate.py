@@ -8,6 +8,7 @@ holds a pool already is replayed only. `--target FILE` takes another service.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from statistics import median
 import msgspec
 import numpy as np
 
-from commands.job import Job, make_job
+from commands.job import Job, gate_job
 from commands.sandbox import open_sandbox
 from commands.self_check import Pools, record_pools
 from profiling import reference
@@ -37,6 +38,10 @@ def pool(job: Job, directory: Path, runs: int) -> Pools:
     """What DIRECTORY holds, or is made to hold."""
     path = store.make_directory(directory) / "pool.json"
     if not path.exists():
+        if any(directory.iterdir()):
+            raise SystemExit(
+                f"{directory} is not empty and holds no pool yet: one may be being recorded there; name another"
+            )
         with open_sandbox("cgroup", job.target, Silent()) as sandbox:
             made = record_pools(job, sandbox, directory, Silent(), shares=(0.0, PLANTED), runs=runs)
         store.write_atomically(path, msgspec.json.encode(made))
@@ -80,9 +85,14 @@ def live(count: int, out: Path) -> list[str]:
                 command = [sys.executable, "cli.py", "gate", "--base", "HEAD", "--json", "--out", str(out)]
                 started = time.monotonic()
                 done = subprocess.run(command, cwd=clone, stdout=subprocess.PIPE, check=False)
-                verdict = msgspec.json.decode(done.stdout)["verdict"]
                 took = time.monotonic() - started
-                rows.append(f"| {name} | {wanted} | {verdict} {'✓' if verdict == wanted else '✗'} | {took:.0f} s |")
+                said = msgspec.json.decode(done.stdout)
+                verdict, runs = said["verdict"], sum(len(said["metrics"][0][side]) for side in ("base", "head"))
+                named = [f"{line['path']}:{line['line']}" for line in said["lines"][:1]]
+                rows.append(
+                    f"| {name} | {wanted} | {verdict} {'✓' if verdict == wanted else '✗'} | {''.join(named) or '–'} | {runs} |"
+                    f" {took:.0f} s | {os.getloadavg()[1]:.1f} |"
+                )
     return rows
 
 
@@ -96,7 +106,7 @@ def main() -> int:
     parser.add_argument("--live", type=int, default=0)
     parser.add_argument("--target", default=reference.NAME)
     asked = parser.parse_args()
-    job = make_job(target=asked.target, command=(), checkpoint=None, memory=None, cpus=None, port=None)
+    job = gate_job(target=asked.target, checkpoint=None, memory=None, cpus=None, port=None)
     found = pool(job, asked.directory, asked.runs)
     if found.problem:
         print(f"a run of the pool did not hold: {found.problem}", file=sys.stderr)
@@ -107,7 +117,10 @@ def main() -> int:
     print("\n".join(rows))
     if asked.live:
         more = live(asked.live, asked.directory)
-        print("\n| whole gates | wanted | verdict | took |\n| --- | --- | --- | ---: |")
+        print(
+            "\n| whole gates | wanted | verdict | line | runs | took | load average |"
+            "\n| --- | --- | --- | --- | ---: | ---: | ---: |"
+        )
         print("\n".join(more))
         rows += more
     return 0 if all("✗" not in row for row in rows) else 1

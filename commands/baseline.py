@@ -13,8 +13,8 @@ from commands import bench, results
 from commands.gate import started_experiment, started_record
 from commands.gate_baseline import load_baseline
 from commands.gate_runs import Runs, open_sides
-from commands.job import Job, make_job
-from commands.options import load_options, output_options, target_options
+from commands.job import Job, gate_job
+from commands.options import gate_load_options, output_options, target_options
 from profiling.errors import DataError, ExitCode, OomproofError, OutputError
 from profiling.experiments import record
 from profiling.experiments.gate import ERROR, LOOKS, WARM
@@ -37,7 +37,7 @@ def baseline() -> None:
 @baseline.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @target_options
-@load_options
+@gate_load_options
 @output_options
 @click.pass_context
 def update(ctx: click.Context, /, file: Path, sandbox: str, out: str, as_json: bool, **options: Any) -> None:
@@ -47,7 +47,7 @@ def update(ctx: click.Context, /, file: Path, sandbox: str, out: str, as_json: b
 
     Exit code: 0 written, 1 the service does not hold, 3 too little was measured; then FILE stays as it was.
     """
-    job = make_job(command=(), **options)
+    job = gate_job(**options)
     before = _before(file, job)
     _check_writable(file)
     directory = bench.new_directory(out, "baseline")

@@ -8,19 +8,16 @@ from pathlib import Path
 
 import click
 
-from commands import bench, results
+from commands import bench, diff_files, results
 from commands.options import SIZE, output_options
 from profiling.differences import Difference, DiffRun
 from profiling.errors import DataError, ExitCode
 from profiling.experiments import diff as experiment
-from profiling.judging.stacks.graph import flame_graph
-from profiling.judging.stacks.naming import NamedStacks, compared
-from profiling.judging.stacks.tables import difference
 from profiling.manifests.secrets import redacted_words
 from profiling.measuring import store
 from profiling.measuring.events import Note
-from profiling.stacks import END, PEAK, Stacks
-from reports.diff import FOLDED_NAME, render_json, report_path, show_text
+from profiling.stacks import END, PEAK
+from reports.diff import render_json, show_text
 from reports.diff.folded import render_folded
 
 _EXIT = {"pass": ExitCode.OK, "fail": ExitCode.FAILED, "inconclusive": ExitCode.INCONCLUSIVE}
@@ -87,7 +84,7 @@ def diff(
             directory.rmdir()  # there is nothing in it to be seen
             raise
         experiment.save(directory, run, *sides)
-    found, stacks = _write(directory, run, *sides)
+    found, stacks = diff_files.write(directory, run, *sides)
     if folded_path is not None:
         store.write_atomically(folded_path, render_folded(stacks).encode("utf-8", "replace"))
     _show(found, directory, as_json)
@@ -96,22 +93,9 @@ def diff(
 
 def render_again(directory: Path, as_json: bool) -> ExitCode:
     """Show once more what was compared into `directory`. Raises DataError where there is nothing in it."""
-    found, _ = _write(directory, *experiment.load(directory))
+    found, _ = diff_files.write(directory, *experiment.load(directory))
     _show(found, directory, as_json)
     return _EXIT[found.status]
-
-
-def _write(directory: Path, run: DiffRun, before: Stacks, after: Stacks) -> tuple[Difference, NamedStacks]:
-    """Write report.html, result.json and diff.folded. Raises OutputError."""
-    from reports.diff.html import render_html
-
-    stacks = compared(before, after)
-    found = difference(run, before, after, stacks)
-    page = render_html(run, found, flame_graph(stacks))
-    store.write_atomically(Path(report_path(directory)), page.encode("utf-8", "replace"))
-    store.write_atomically(directory / "result.json", render_json(found, directory).encode("utf-8", "replace"))
-    store.write_atomically(directory / FOLDED_NAME, render_folded(stacks).encode("utf-8", "replace"))
-    return found, stacks
 
 
 def _show(found: Difference, directory: Path, as_json: bool) -> None:

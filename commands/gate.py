@@ -15,12 +15,14 @@ import msgspec
 
 from commands import bench, gate_results, results
 from commands.gate_baseline import described, doubts, load_baseline
+from commands.gate_passes import make_passes
 from commands.gate_runs import Runs, open_sides
-from commands.job import Job, make_job
-from commands.options import load_options, output_options, target_options
+from commands.job import Job, gate_job
+from commands.options import capture_option, gate_load_options, output_options, target_options
 from commands.sides import Change, base_target, environments, find_change, temporary_environments
 from profiling.experiments import record
 from profiling.experiments.gate import BUDGET_RUNS, LOOKS
+from profiling.experiments.gate_passes import asks_for_passes
 from profiling.experiments.record import Experiment
 from profiling.measuring.events import Observer, PhaseStarted
 from profiling.regressions import HEAD, Against, GateRecord, Side
@@ -38,8 +40,15 @@ from profiling.values import Budget, Target
     metavar="N",
     help="The most runs of each side, and as many again to confirm a regression.",
 )
+@click.option(
+    "--profile/--no-profile",
+    default=None,
+    help="A memray pass of each side after the judged runs: its peak heap, and the lines that hold more in head."
+    " Default: only where memory regressed from --base.",
+)
+@capture_option
 @target_options
-@load_options
+@gate_load_options
 @gate_results.file_options
 @output_options
 @click.pass_context
@@ -49,6 +58,8 @@ def gate(
     base: str | None,
     baseline: str | None,
     max_runs: int,
+    profile: bool | None,
+    capture_limit: int,
     markdown: str | None,
     junit: str | None,
     sandbox: str,
@@ -66,9 +77,11 @@ def gate(
     """
     if base is not None and baseline is not None:
         raise click.UsageError("--base and --baseline are both given; compare with one of them")
+    if profile and base is None:
+        raise click.UsageError("--profile compares the heap of both sides; give --base")
     files = gate_results.openable(markdown, junit)
     change = None if base is None else find_change(base, options["target"], out)
-    job = make_job(command=(), **options)
+    job = gate_job(**options)
     gated = started_record(job)
     if base is not None or baseline is not None:
         gated = msgspec.structs.replace(gated, max_turns=max_runs)
@@ -91,6 +104,8 @@ def gate(
         ):
             runs = Runs(job, sides, observer, directory, experiment, named)
             runs.make_all()
+            if change is not None and asks_for_passes(runs.gated, profile):
+                make_passes(runs, change.repository.root, capture_limit)
         observer.notify(PhaseStarted(run="", phase="report"))
         experiment = record.with_elapsed(runs.experiment, time.monotonic() - started)
         record.save(directory, experiment)

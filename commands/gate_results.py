@@ -1,4 +1,4 @@
-"""What a gate leaves beside its report: Markdown, JUnit XML, a job's summary, an annotation."""
+"""What a gate leaves beside its report: Markdown, JUnit XML, a job's summary, annotations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from profiling.errors import OutputError
 from profiling.judging.report import Report
 from profiling.measuring import store
-from reports.gating import annotation, render_junit, render_markdown
+from reports.gate_ci import render_junit, render_markdown, workflow_commands
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Files = dict[Path, Callable[[Report], str]]
@@ -22,7 +22,11 @@ Files = dict[Path, Callable[[Report], str]]
 def file_options(function: Decorated) -> Decorated:
     for option in (
         click.option("--junit", metavar="FILE", help="Write the result as JUnit XML."),
-        click.option("--markdown", metavar="FILE", help="Write the result as Markdown: one sentence, one table."),
+        click.option(
+            "--markdown",
+            metavar="FILE",
+            help="Write the result as Markdown: one sentence, one table, one picture, the lines.",
+        ),
     ):
         function = option(function)
     return function
@@ -54,5 +58,6 @@ def write(report: Report, files: Files) -> None:
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with contextlib.suppress(OSError), Path(summary).open("ab") as stream:  # of no use is no failure
             stream.write(render_markdown(report).encode("utf-8", "replace"))
-    if os.environ.get("GITHUB_ACTIONS") and (line := annotation(report)):
-        click.echo(line, err=True)
+    if os.environ.get("GITHUB_ACTIONS"):
+        for line in workflow_commands(report):
+            click.echo(line, err=True)

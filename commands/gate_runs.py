@@ -12,10 +12,11 @@ import msgspec
 from commands import bench
 from commands.job import Job
 from commands.sandbox import open_sandbox
-from loadtests.plan import LoadPlan
+from loadtests.plan import LoadPlan, Stage
 from loadtests.workers import Workers
 from profiling.experiments import gate_record, record
 from profiling.experiments.gate import WARM, GateStep
+from profiling.experiments.gate_passes import PASS_S
 from profiling.experiments.gate_verdict import policy_of
 from profiling.experiments.policy import Step, carry_out
 from profiling.experiments.record import Experiment
@@ -23,8 +24,10 @@ from profiling.judging.regression import figures
 from profiling.measuring import store
 from profiling.measuring.events import ExperimentStarted, Note, Observer
 from profiling.measuring.measure import RunPlan, measure
+from profiling.measuring.memray_pass import RecordedPass, record_pass
 from profiling.measuring.sandboxes.base import Sandbox
-from profiling.regressions import BASE, HEAD, Against, GateRecord, GateRun, RunFigures
+from profiling.profiles import Profile
+from profiling.regressions import BASE, HEAD, Against, GatePass, GateRecord, GateRun, GrownLine, RunFigures
 from profiling.values import Target
 
 _SETTLE_S = 1.0
@@ -60,6 +63,11 @@ def open_sides(
         yield sides
 
 
+def pass_load(load: LoadPlan) -> LoadPlan:
+    """The load of a memray pass: the same for at most PASS_S."""
+    return msgspec.structs.replace(load, stages=(Stage(load.peak_users, min(PASS_S, load.duration_s)),))
+
+
 class Runs:
     """Makes the runs one by one; both records are up to date after each, so that a later failure loses nothing."""
 
@@ -74,33 +82,54 @@ class Runs:
     ) -> None:
         self.experiment = experiment
         self.gated = gated
+        self.observer = observer
+        self.directory = directory
         self._job = job
         self._sides = sides
-        self._observer = observer
-        self._directory = directory
 
     def make_all(self) -> None:
         """Whatever the policy asks for. Raises as `measure` does."""
-        gate_record.save(self._directory, self.gated)
+        gate_record.save(self.directory, self.gated)
         for note in self.gated.notes:
-            self._observer.notify(Note(text=note))
+            self.observer.notify(Note(text=note))
         base = self.gated.base.label if self.gated.base else ""
         title = _TITLES[self.gated.against].format(base=base, head=self.gated.head.label)
-        self._observer.notify(ExperimentStarted(title=f"gate {self._job.target.name}: {title}", runs=()))
+        self.observer.notify(ExperimentStarted(title=f"gate {self._job.target.name}: {title}", runs=()))
         carry_out(policy_of(self.gated), self._make)
+
+    def record_pass(self, side: str, name: str, capture_limit_bytes: int) -> RecordedPass | Profile:
+        """The memray pass of a side, into the directory `name`. Raises as `record_pass` does."""
+        plan = RunPlan(
+            name=f"{side} (memray pass)",
+            variant=side,
+            target=self._sides[side].target,
+            limits=self._job.limits,
+            load=pass_load(self._job.load),
+            argv=self.experiment.argv,
+            port=self._job.port,
+            cold=None,
+        )
+        return record_pass(plan, self._sides[side].sandbox, self.directory / name, self.observer, capture_limit_bytes)
+
+    def note_passes(
+        self, passes: tuple[GatePass, ...], *, difference: str | None = None, lines: tuple[GrownLine, ...] = ()
+    ) -> None:
+        """Keep what the memray passes brought. Raises OutputError."""
+        self.gated = msgspec.structs.replace(self.gated, passes=passes, difference=difference, lines=lines)
+        gate_record.save(self.directory, self.gated)
 
     def _make(self, step: Step) -> RunFigures:
         assert isinstance(step, GateStep)
         side, warm = self._sides[step.variant], step.set == WARM
         name = f"{len(self.experiment.runs) + 1}-{step.variant}"
         self.experiment = msgspec.structs.replace(self.experiment, runs=(*self.experiment.runs, name))
-        record.save(self._directory, self.experiment)
-        place = self._directory / name
-        measure(self._plan(step, side.target, warm=warm), side.sandbox, place, self._observer)
+        record.save(self.directory, self.experiment)
+        place = self.directory / name
+        measure(self._plan(step, side.target, warm=warm), side.sandbox, place, self.observer)
         found = figures(record.load_run(place, self.experiment.budget), store.load(place))
         run = GateRun(side=step.variant, set=step.set, directory=name, figures=found)
         self.gated = msgspec.structs.replace(self.gated, runs=(*self.gated.runs, run))
-        gate_record.save(self._directory, self.gated)
+        gate_record.save(self.directory, self.gated)
         return found
 
     def _plan(self, step: GateStep, target: Target, *, warm: bool) -> RunPlan:

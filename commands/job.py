@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 import msgspec
 
+from commands.options import DURATION_S, GATE_DURATION_S
 from loadtests.plan import LoadPlan
 from loadtests.workers import Workers
 from profiling import config, reference
@@ -20,7 +21,6 @@ from profiling.units import format_bytes
 from profiling.values import Budget, Limits, Service, Target, Variant
 
 _DEFAULT_USERS = 8
-_DEFAULT_DURATION_S = 20.0
 
 
 Said = TypeVar("Said", bound=int | float | None)
@@ -60,6 +60,7 @@ def make_job(
     rate: float | None = None,
     otherwise_bytes: int | None = None,
     workers: Workers | None = None,
+    default_duration_s: float = DURATION_S,
 ) -> Job:
     """What the options say, over what the config file says, over the defaults. `otherwise_bytes`: the limit of a single
     service for which nobody says one; None: that is an error. Raises ConfigError."""
@@ -85,7 +86,10 @@ def make_job(
         target=_with_build_args(said.target, build_arg),
         limits=_sum_of_limits(said.target, memory, cpus) if said.target.is_system else _limits(said, memory, cpus),
         load=make_load(
-            first_said(users, said.users), first_said(duration, said.duration_s), first_said(rate, said.rate), workers
+            first_said(users, said.users),
+            first_said(first_said(duration, said.duration_s), default_duration_s),
+            first_said(rate, said.rate),
+            workers,
         ),
         variants=said.variants,
         budget=said.budget,
@@ -94,6 +98,11 @@ def make_job(
         memory_given=memory_given,
         plans=said.plans,
     )
+
+
+def gate_job(**options: Any) -> Job:
+    """The job of a command that makes many runs: as `make_job`, with a shorter load where none is said. Raises ConfigError."""
+    return make_job(command=(), default_duration_s=GATE_DURATION_S, **options)
 
 
 def _limits(said: config.Config, memory: int | None, cpus: float | None) -> Limits:
@@ -159,10 +168,10 @@ def first_said(said: Said | None, otherwise: Said) -> Said:
 def make_load(
     users: int | None, duration_s: float | None, rate: float | None, workers: Workers | None = None
 ) -> LoadPlan:
-    """A steady load, by default 8 users for 20 s. Raises ConfigError."""
+    """A steady load, by default 8 users for DURATION_S. Raises ConfigError."""
     count = first_said(users, _DEFAULT_USERS)
     try:
-        plan = LoadPlan.constant(count, first_said(duration_s, _DEFAULT_DURATION_S), rate=rate)
+        plan = LoadPlan.constant(count, first_said(duration_s, DURATION_S), rate=rate)
     except ValueError as error:
         raise ConfigError(
             f"load: {error}", "correct --users, --duration or --rate, or [load] in the config file"

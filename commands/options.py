@@ -12,6 +12,7 @@ import msgspec
 from loadtests.workers import MAX_WORKERS, Workers
 from profiling import reference
 from profiling.errors import ConfigError
+from profiling.judging.growth import FIRST_REQUESTS, MIN_ANSWERS, MIN_LOAD_S
 from profiling.manifests.node import MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES
 from profiling.measuring import capture
 from profiling.measuring.sandboxes.containers import ENGINES
@@ -145,13 +146,36 @@ def target_options(function: Decorated) -> Decorated:
     )
 
 
+DURATION_S = 20.0
+"""How long the load lasts where nobody says it."""
+GATE_DURATION_S = 10.0
+"""The same where many runs are made. Growth needs 6 s from the hundredth answer on (`growth.py`), and all else shows sooner."""
+
+
 def load_options(function: Decorated) -> Decorated:
     """What load is put on it, and by whom; the latter arrives as one argument, `workers`."""
+    return _load_options(function, DURATION_S, "")
+
+
+def gate_load_options(function: Decorated) -> Decorated:
+    """What load is put on it in each of many runs."""
+    growth = (
+        f" Growth per request shows with {MIN_LOAD_S:g} s or more from the {FIRST_REQUESTS}th answer on,"
+        f" and {MIN_ANSWERS} answers in all."
+    )
+    return _load_options(function, GATE_DURATION_S, growth)
+
+
+def _load_options(function: Decorated, duration_s: float, more: str) -> Decorated:
+    example = f"{duration_s:g}s"
     return _stack(
         _with_workers(function),
         click.option("--users", type=click.IntRange(1, 65_535), metavar="N", help="Simultaneous users. Default: 8."),
         click.option(
-            "--duration", type=SECONDS, metavar="TIME", help="How long the load lasts, such as 20s or 2m. Default: 20s."
+            "--duration",
+            type=SECONDS,
+            metavar="TIME",
+            help=f"How long the load lasts, such as {example} or 2m. Default: the config file's, else {example}.{more}",
         ),
         click.option(
             "--rate",

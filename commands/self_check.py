@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 
 from commands import bench
-from commands.job import Job, make_job
-from commands.options import load_options, output_options, target_options
+from commands.job import Job, gate_job
+from commands.options import gate_load_options, output_options, target_options
 from commands.sandbox import open_sandbox
 from profiling.errors import ConfigError, ExitCode
 from profiling.experiments import record
@@ -78,7 +78,7 @@ class SelfChecked(Value, frozen=True, kw_only=True):
     "--runs", type=click.IntRange(6, 200), default=12, show_default=True, metavar="N", help="Runs of each size."
 )
 @target_options
-@load_options
+@gate_load_options
 @output_options
 @click.pass_context
 def self_check(ctx: click.Context, /, runs: int, sandbox: str, out: str, as_json: bool, **options: Any) -> None:
@@ -89,7 +89,7 @@ def self_check(ctx: click.Context, /, runs: int, sandbox: str, out: str, as_json
 
     Exit code: 0 measured, 3 a run did not hold, so that nothing can be said.
     """
-    job = make_job(command=(), **options)
+    job = gate_job(**options)
     if sandbox not in ("auto", "cgroup") or not all(service.command for service in job.target.services):
         raise ConfigError(
             "self-check plants its ballast in a cgroup of this machine", "use --sandbox cgroup and a command"

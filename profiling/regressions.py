@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from profiling.differences import Row
 from profiling.values import SCHEMA_VERSION, Environment, Value
 
 BASE, HEAD = "base", "head"
@@ -84,6 +85,25 @@ class GateRun(Value, frozen=True, kw_only=True):
     figures: RunFigures
 
 
+class GatePass(Value, frozen=True, kw_only=True):
+    """The memray pass of one side."""
+
+    side: str
+    directory: str | None
+    """Relative to the gate's own; None: there was none."""
+    peak_heap_bytes: int | None = None
+    """What its processes had allocated when they held most together, by memray's count."""
+    reason: str = ""
+    """Why there is no peak."""
+
+
+class GrownLine(Row, frozen=True, kw_only=True):
+    """A line of the service's own code that holds more in head than in base, by the memray passes."""
+
+    path: str | None
+    """In the repository, relative to its root; None: it lies elsewhere."""
+
+
 class Against(StrEnum):
     """What head is held against."""
 
@@ -109,6 +129,12 @@ class GateRecord(Value, frozen=True, kw_only=True):
     doubt: str = ""
     """Why a regression against the baseline may be the machine's."""
     runs: tuple[GateRun, ...] = ()
+    passes: tuple[GatePass, ...] = ()
+    """One of each side; none where none was asked for."""
+    difference: str | None = None
+    """Directory of what `diff` says of the passes, relative to the gate's own."""
+    lines: tuple[GrownLine, ...] = ()
+    """By that, those that grew, most first."""
     notes: tuple[str, ...] = ()
     """What a reader should know of how it came about."""
 
@@ -144,5 +170,9 @@ class GateJudgement(Value, frozen=True, kw_only=True):
     against: Against
     turns: int
     """Runs of head, and of base in turns with it, that were judged."""
+    difference: str | None = None
+    """Directory of the differential flame graph, relative to the gate's own."""
+    lines: tuple[GrownLine, ...] = ()
+    """Of the service's own code, that grew, most first."""
     notes: tuple[str, ...] = ()
     """What a reader should know of how it came about."""

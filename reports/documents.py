@@ -9,7 +9,7 @@ from profiling.autopsies import Autopsy
 from profiling.differences import Difference
 from profiling.judgements import Check, Claim, Summary
 from profiling.profiles import LedgerEntry, Profile
-from profiling.regressions import GateVerdict, MetricChange, Side
+from profiling.regressions import GateVerdict, GrownLine, MetricChange, Side
 from profiling.sizing import FittingPlan, SizeVerdict
 from profiling.values import SCHEMA_VERSION, Value
 
@@ -55,6 +55,10 @@ class Gated(Value, frozen=True, kw_only=True):
     confirmed_by_rerun: bool | None
     """None: there was nothing to confirm."""
     notes: tuple[str, ...]
+    lines: tuple[GrownLine, ...] = ()
+    """Of the service's own code, that hold more in head than in base, most first; empty without memray passes."""
+    flamegraph: str | None = None
+    """Path of the differential flame graph's page; null without memray passes."""
     report: str
 
 

@@ -1,15 +1,14 @@
-"""What a gate says, as rows that every renderer shows alike, and the forms that CI systems read."""
+"""What a gate says, as rows that every renderer shows alike."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from xml.etree import ElementTree as ET
 
 from profiling.judging.change_words import NAMES, amount, changed, interval, level
-from profiling.judging.report import Report
-from profiling.regressions import Against, GateJudgement, GateVerdict, MetricChange, MetricStatus
-from reports.words import BAD, GATE_VERDICTS, GOOD, UNSURE, Sign, printable
+from profiling.regressions import Against, GateJudgement, GrownLine, MetricChange, MetricStatus
+from profiling.units import format_bytes
+from reports.words import BAD, GOOD, UNSURE, Sign
 
 _WHOSE = {
     Against.BASE: "each side in turns",
@@ -25,12 +24,6 @@ STATUSES: dict[MetricStatus, Sign] = {
     MetricStatus.UNCLEAR: Sign("not clear", "?", UNSURE),
     MetricStatus.INFO: Sign("for information", "i", MUTED),
     MetricStatus.UNMEASURED: Sign("not measured", "–", MUTED),
-}
-_ANNOTATIONS = {
-    GateVerdict.REGRESSED: "error",
-    GateVerdict.OVER_BUDGET: "error",
-    GateVerdict.INCONCLUSIVE: "warning",
-    GateVerdict.IMPROVED: "notice",
 }
 
 
@@ -78,73 +71,6 @@ def how_often(judgement: GateJudgement) -> str:
     return f"{runs}, the second half of them to confirm: {'confirmed' if judgement.confirmed_by_rerun else 'not confirmed'}"
 
 
-def render_markdown(report: Report) -> str:
-    """One sentence and one table, for a job's summary or a comment."""
-    judgement = _of(report)
-    sign = GATE_VERDICTS[judgement.verdict]
-    lines = [
-        f"### {sign.symbol} oomproof gate: {sign.word}",
-        "",
-        _cell(judgement.sentence),
-        "",
-        "| metric | base | head | change (interval) | tolerance | |",
-        "| --- | ---: | ---: | ---: | ---: | --- |",
-        *(
-            f"| {row.name} | {row.base} | {row.head} | {row.change} | {row.tolerance} | {row.sign.symbol} {row.sign.word} |"
-            for row in rows(judgement)
-        ),
-        "",
-        _sides(judgement),
-        *(f"Note: {_cell(note)}." for note in judgement.notes),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _sides(judgement: GateJudgement) -> str:
-    base = f"Base: {_cell(judgement.base.label)}. " if judgement.base else ""
-    return f"{base}Head: {_cell(judgement.head.label)}. {how_often(judgement).capitalize()}."
-
-
-def _cell(text: str) -> str:
-    """`text` as Markdown shows it: no markup of its own, no end of a cell."""
-    escaped = printable(text)
-    for sign in ("\\", "`", "*", "_", "|", "<", "[", "]"):
-        escaped = escaped.replace(sign, f"\\{sign}")
-    return escaped
-
-
-def render_junit(report: Report) -> str:
-    """JUnit XML: a test case for the verdict, and one for each metric that is judged."""
-    judgement = _of(report)
-    suite = ET.Element("testsuite", name="oomproof gate")
-    verdict = ET.SubElement(suite, "testcase", classname="oomproof.gate", name="verdict")
-    failing = judgement.verdict in (GateVerdict.REGRESSED, GateVerdict.OVER_BUDGET)
-    if failing or judgement.verdict is GateVerdict.INCONCLUSIVE:
-        ET.SubElement(verdict, "failure" if failing else "error", message=printable(judgement.sentence))
-    for metric in judgement.metrics:
-        case = ET.SubElement(suite, "testcase", classname="oomproof.gate", name=NAMES.get(metric.name, metric.name))
-        if metric.status is MetricStatus.REGRESSED:
-            ET.SubElement(case, "failure", message=changed(metric))
-        elif metric.status in (MetricStatus.UNMEASURED, MetricStatus.INFO):
-            ET.SubElement(case, "skipped", message=STATUSES[metric.status].word)
-    for kind in ("failure", "error", "skipped"):
-        suite.set("skipped" if kind == "skipped" else f"{kind}s", str(sum(1 for _ in suite.iter(kind))))
-    suite.set("tests", str(sum(1 for _ in suite.iter("testcase"))))
-    ET.indent(suite)
-    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def annotation(report: Report) -> str | None:
-    """A workflow command of GitHub Actions; None where there is nothing to look at. Source: docs.github.com,
-    "Workflow commands for GitHub Actions"."""
-    judgement = _of(report)
-    kind = _ANNOTATIONS.get(judgement.verdict)
-    if kind is None:
-        return None
-    message = printable(judgement.sentence).replace("%", "%25")
-    return f"::{kind} title=oomproof gate%3A {GATE_VERDICTS[judgement.verdict].word}::{message}"
-
-
 def plain_lines(judgement: GateJudgement) -> Iterator[tuple[Sign, str, str]]:
     """For a terminal: (sign, name, what changed)."""
     for row in rows(judgement):
@@ -154,6 +80,12 @@ def plain_lines(judgement: GateJudgement) -> Iterator[tuple[Sign, str, str]]:
         yield row.sign, row.name, f"{sides}{rest}{held}"
 
 
-def _of(report: Report) -> GateJudgement:
-    assert report.gate is not None
-    return report.gate
+def line_place(line: GrownLine) -> str:
+    """Where it is: as the repository names it, where it has it."""
+    file = line.path or line.file
+    return f"{file}:{line.line}" if file and line.line else file
+
+
+def line_sizes(line: GrownLine) -> str:
+    """What it held in base and in head."""
+    return f"{format_bytes(line.before_bytes)} → {format_bytes(line.after_bytes)}"

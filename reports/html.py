@@ -21,7 +21,7 @@ from profiling.values import Limits, RunResult
 from reports import ledger, plots
 from reports.autopsy.words import PAGE_NAME, kill_count, run_name, telling
 from reports.figures import GROUPS, NONE, count, headroom, rate
-from reports.gating import how_often, rows
+from reports.gating import how_often, line_place, rows
 from reports.page import environment
 from reports.sizing import limit_rows, measured_with, no_plan, plain_limits, plan_heading, plan_rows
 from reports.strips import strip
@@ -46,6 +46,7 @@ from reports.words import (
     processes_page,
     relative_link,
     shorten,
+    signed,
     source_roots,
     verdict_sign,
 )
@@ -282,6 +283,8 @@ _ENVIRONMENT = environment(
     level_sign=level_sign,
     is_candidate=is_candidate,
     how_often=how_often,
+    line_place=line_place,
+    signed=signed,
     kills=kills,
     count=count,
     headroom=headroom,

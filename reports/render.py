@@ -15,7 +15,7 @@ from profiling.regressions import GateJudgement
 from profiling.sizing import SizeJudgement
 from reports.documents import Comparison, Gated, Sized, Verification
 from reports.text import render_text, terminal
-from reports.words import report_path
+from reports.words import flamegraph_path, report_path
 
 
 def render_json(report: Report) -> str:
@@ -60,6 +60,8 @@ def _gated(report: Report, found: GateJudgement) -> Gated:
         metrics=found.metrics,
         confirmed_by_rerun=found.confirmed_by_rerun,
         notes=found.notes,
+        lines=found.lines,
+        flamegraph=flamegraph_path(report),
         report=report_path(report),
     )
 

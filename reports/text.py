@@ -21,7 +21,7 @@ from profiling.units import format_bytes, format_ms, format_percent, format_seco
 from reports import ledger
 from reports.autopsy.words import kill_count, page_path, run_name, telling, when
 from reports.figures import NONE, count, headroom, rate
-from reports.gating import how_often, plain_lines
+from reports.gating import how_often, line_place, line_sizes, plain_lines
 from reports.sizing import measured_with, no_plan, plain_limits, plan_heading, plan_rows
 from reports.words import (
     BAD,
@@ -34,6 +34,7 @@ from reports.words import (
     api_problems,
     by_weight,
     findings_beside_checks,
+    flamegraph_path,
     is_candidate,
     kills,
     level_sign,
@@ -41,8 +42,10 @@ from reports.words import (
     outcome_sign,
     peak_share,
     place,
+    printable,
     report_path,
     shorten,
+    signed,
     source_roots,
     verdict_sign,
 )
@@ -53,6 +56,7 @@ _STYLES = {GOOD: "green", BAD: "bold red", UNSURE: "yellow"}
 _LABEL_WIDTH = 15
 _MIN_COLUMN = 19
 _HELD_SHOWN = 3
+_GROWN_SHOWN = 5
 _PART_WIDTH = 37
 _PROBLEMS_SHOWN = 5
 # What names and messages may not tell a terminal; colours are ours.
@@ -126,6 +130,12 @@ def _changes(console: Console, report: Report) -> None:
             console, Text(f"{name}: ", style="bold").append(text, style="not bold"), f"  {sign.symbol} ", style=style
         )
     console.print()
+    if report.gate.lines:
+        console.print(Text("Lines that hold more than in base, by memray", style="bold"))
+        for line in report.gate.lines[:_GROWN_SHOWN]:
+            what = f"{line_place(line)}, in {line.function} ({line_sizes(line)})"
+            wrapped(console, Text(printable(what)), f"  {signed(line.change_bytes):>10}  ", style="bold")
+        console.print()
 
 
 def _sizes(console: Console, report: Report) -> None:
@@ -381,6 +391,8 @@ def _places(console: Console, report: Report) -> None:
     for run in report.runs:
         if run.summary.run_dir:
             console.print(Text("run     ", style="dim").append(run.summary.run_dir, style="not dim"), soft_wrap=True)
+    if (flames := flamegraph_path(report)) is not None:
+        console.print(Text("flames  ", style="dim").append(flames, style="not dim"), soft_wrap=True)
     if (page := page_path(report)) is not None:
         console.print(Text("autopsy ", style="dim").append(page, style="not dim"), soft_wrap=True)
     console.print(Text("report  ", style="dim").append(report_path(report), style="not dim"), soft_wrap=True)

@@ -270,6 +270,20 @@ def processes_page(stacks: str) -> str:
     return str(PurePath(stacks).parent / PROCESSES_NAME)
 
 
+def signed(change: int) -> str:
+    """`+40 MiB`, `−3.2 MiB`, `±0`."""
+    if not change:
+        return "±0"
+    return f"{'+' if change > 0 else '−'}{format_bytes(abs(change))}"
+
+
+def flamegraph_path(report: Report) -> str | None:
+    """Absolute path of the page with a gate's differential flame graph; None where there is none."""
+    if report.gate is None or report.gate.difference is None:
+        return None
+    return str(PurePath(report.directory) / report.gate.difference / REPORT_NAME)
+
+
 def report_path(report: Report) -> str:
     """Absolute path of the page."""
     return str(PurePath(report.directory) / REPORT_NAME)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -99,7 +101,27 @@ def less_ballast(directory: Path) -> None:
     (directory / "app.py").write_text(APP.format(mib=8))
 
 
-CHANGES = {"null": a_null_change, "lock": another_lock, "less": less_ballast}
+GROWN = """from serving import serve
+
+
+def load() -> bytearray:
+    more = bytearray(20 << 20)
+    for at in range(0, len(more), 4096):
+        more[at] = 1
+    return more
+
+
+kept = load()
+"""
+
+
+def twenty_more(directory: Path) -> None:
+    """In a function of the service's own code, at a line that base does not have."""
+    text = (directory / "app.py").read_text()
+    (directory / "app.py").write_text(text.replace("from serving import serve\n", GROWN))
+
+
+CHANGES = {"grown": twenty_more, "null": a_null_change, "lock": another_lock, "less": less_ballast}
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +130,13 @@ def gates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, Any,
     place = tmp_path_factory.mktemp("gates")
     started = {}
     for name, change in CHANGES.items():
-        directory = repository(place / name)
+        # memray enters it where it is installed: beside this test.
+        files = {"oomproof.toml": CONFIG.replace("python3", sys.executable)} if name == "grown" else {}
+        directory = repository(place / name, **files)
         change(directory)
         base = "HEAD~1" if name == "lock" else "HEAD"
-        files = ("--markdown", str(place / f"{name}.md"), "--junit", str(place / f"{name}.xml"))
-        command = [sys.executable, str(ROOT / "cli.py"), "gate", "--base", base, *OPTIONS, *files]
+        written = ("--markdown", str(place / f"{name}.md"), "--junit", str(place / f"{name}.xml"))
+        command = [sys.executable, str(ROOT / "cli.py"), "gate", "--base", base, *OPTIONS, *written]
         env = {**os.environ, "GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(place / f"{name}-summary.md")}
         process = subprocess.Popen(
             command, cwd=directory, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -131,20 +155,31 @@ def gates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, Any,
     return found
 
 
+def annotations(directory: Path) -> list[str]:
+    """What GitHub would show, of all that the gate said on stderr."""
+    said = (directory.parent / f"{directory.name}.err").read_text().splitlines()
+    return [line for line in said if re.match(r"::(error|warning|notice) ", line)]
+
+
 def metrics(document: Any) -> dict[str, Any]:
     return {metric["name"]: metric for metric in document["metrics"]}
 
 
 def test_a_change_that_changes_nothing_passes(gates: dict[str, Any]) -> None:
     code, document, directory = gates["null"]
-    assert (code, document["verdict"], document["confirmed_by_rerun"]) == (0, "pass", None), document
+    # What a first set takes for a regression on a busy machine, the second one is there for.
+    assert (code, document["verdict"]) == (0, "pass"), document
+    assert document["confirmed_by_rerun"] is not True, document
     assert_of_schema(document, "gate")
     peak = metrics(document)["peak_unreclaimable"]
-    assert len(peak["base"]) == len(peak["head"]) >= 4
-    assert abs(peak["change"]) < 0.01
+    assert min(len(peak["base"]), len(peak["head"])) >= 4, document
+    # A tenth of the least change that the other tests plant; the machine's noise is a fifth of that.
+    assert abs(statistics.median(peak["head"]) - statistics.median(peak["base"])) < 0.8 * MIB, document
     assert "and uncommitted changes" in document["head"]["label"]
     assert nothing_left(directory)
-    assert "::" not in (directory.parent / "null.err").read_text()
+    assert not annotations(directory)
+    assert (document["lines"], document["flamegraph"]) == ([], None), "nobody looks for a line, so memray was not asked"
+    assert metrics(document)["peak_heap"]["status"] == "unmeasured"
 
 
 def test_another_lock_alone_regresses_and_is_confirmed(gates: dict[str, Any]) -> None:
@@ -154,7 +189,10 @@ def test_another_lock_alone_regresses_and_is_confirmed(gates: dict[str, Any]) ->
     assert peak["status"] == "regressed"
     assert 7.5 * MIB < min(peak["head"]) - min(peak["base"]) < 8.5 * MIB
     assert peak["low"] <= peak["change"] <= peak["high"]
-    assert document["notes"] == ["requirements.txt differs: each side is installed in an environment of its own"]
+    installed, no_lines = document["notes"]
+    assert installed == "requirements.txt differs: each side is installed in an environment of its own"
+    assert "memray is not installed" in no_lines
+    assert (metrics(document)["peak_heap"]["status"], document["lines"]) == ("unmeasured", [])
     assert nothing_left(directory)
     assert not list(directory.glob("runs/*/environment-*"))
 
@@ -168,12 +206,35 @@ def test_a_regression_stands_where_people_look(gates: dict[str, Any]) -> None:
     assert (place / "lock-summary.md").read_text() == markdown
     suite = ET.parse(place / "lock.xml").getroot()
     assert int(suite.get("failures", "0")) >= 2
-    assert "::error title=oomproof gate%3A regressed::Memory regressed" in (place / "lock.err").read_text()
+    assert annotations(directory)[0].startswith("::error title=oomproof gate%3A regressed::Memory regressed")
     page = Path(document["report"]).read_text()
     assert "What changed" in page
     assert "Effect and noise" in page
     again = run_cli("report", str(Path(document["report"]).parent), "--json")
     assert (again.returncode, json.loads(again.stdout)) == (1, document), "it is judged again from disk"
+
+
+def test_the_line_that_holds_more_is_named_where_people_look(gates: dict[str, Any]) -> None:
+    code, document, directory = gates["grown"]
+    assert (code, document["verdict"]) == (1, "regressed"), document
+    assert_of_schema(document, "gate")
+    source = (directory / "app.py").read_text().splitlines()
+    number = source.index("    more = bytearray(20 << 20)") + 1
+    line = document["lines"][0]
+    assert (line["path"], line["line"], line["function"], line["before_bytes"]) == ("app.py", number, "load", 0)
+    assert line["after_bytes"] == pytest.approx(20 * MIB, rel=0.01)
+    markdown = (directory.parent / "grown.md").read_text()
+    assert f"| +20.0 MiB | app.py:{number} | load | 0 B → 20.0 MiB |" in markdown
+    assert any(f"file=app.py,line={number}," in said for said in annotations(directory)[1:]), annotations(directory)
+    heap = metrics(document)["peak_heap"]
+    assert (heap["status"], heap["tolerance"], len(heap["base"]), len(heap["head"])) == ("info", None, 1, 1)
+    assert heap["head"][0] - heap["base"][0] == pytest.approx(20 * MIB, rel=0.05)
+    page = Path(document["report"]).read_text()
+    assert f"app.py:{number}" in page
+    assert 'href="diff/report.html"' in page
+    assert "app.py" in Path(document["flamegraph"]).read_text()
+    again = run_cli("report", str(Path(document["report"]).parent), "--json")
+    assert (again.returncode, json.loads(again.stdout)) == (1, document), "the lines are read again from disk"
 
 
 def test_an_improvement_is_told_as_such(gates: dict[str, Any]) -> None:

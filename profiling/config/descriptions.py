@@ -74,7 +74,7 @@ DESCRIPTIONS: dict[type[msgspec.Struct], dict[str, str]] = {
     },
     LoadTable: {
         "users": "Simultaneous users. Default: 8.",
-        "duration": "How long the load lasts. Default: 20s.",
+        "duration": "How long the load lasts. Default: 20s; of `gate`, `baseline` and `self-check` 10s.",
         "rate": "Open loop: requests per second that are due, whatever the answers. Default: each user sends again once it was"
         " answered.",
     },

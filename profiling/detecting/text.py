@@ -16,7 +16,7 @@ _HEAD = """\
 _LOAD = """\
 [load]
 users = 8                      # at the same time
-duration = "20s"
+# duration = "20s"             # the default; 10s for `oomproof gate`, which makes many runs
 # rate = 50                    # open loop: requests per second that are due, whatever the answers
 
 # [budget]                     # default: no kill, no crash, no failure, no growth, a warning under 10 % headroom

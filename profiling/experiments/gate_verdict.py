@@ -8,7 +8,7 @@ import msgspec
 
 from profiling.experiments.gate import FIRST, SECOND, Gate
 from profiling.judging.change_words import NAMES, changed, level
-from profiling.judging.regression import PEAK, Tolerances, compare, kills
+from profiling.judging.regression import PEAK, Tolerances, compare, heap, kills
 from profiling.regressions import (
     BASE,
     HEAD,
@@ -39,19 +39,30 @@ def judge(record: GateRecord) -> GateJudgement:
     return GateJudgement(
         verdict=verdict,
         sentence=sentence,
-        metrics=metrics,
+        metrics=(*metrics, heap(*(_heaps(record, side) for side in (BASE, HEAD)))),
         confirmed_by_rerun=bool(gate.confirmed(record.runs)) if second else None,
         base=record.base,
         head=record.head,
         against=record.against,
         turns=gate.turns_of(record.runs, FIRST) + second,
-        notes=record.notes,
+        difference=record.difference,
+        lines=record.lines,
+        notes=(*record.notes, *_unmeasured_heap(record)),
     )
 
 
 def of_side(record: GateRecord, side: str) -> list[RunFigures]:
     """The figures of all usable runs of a side, first starts included."""
     return [run.figures for run in record.runs if run.side == side and not run.figures.unusable]
+
+
+def _heaps(record: GateRecord, side: str) -> list[int]:
+    passes = [each for each in record.passes if each.side == side]
+    return [each.peak_heap_bytes for each in passes if each.peak_heap_bytes is not None]
+
+
+def _unmeasured_heap(record: GateRecord) -> list[str]:
+    return [f"peak heap of {each.side} not measured: {each.reason}" for each in record.passes if each.reason]
 
 
 def _metrics(record: GateRecord, gate: Gate) -> tuple[MetricChange, ...]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from profiling.judging.regression import KILLS, PEAK
+from profiling.judging.regression import GROWTH, HEAP, KILLS, PEAK, REST
 from profiling.regressions import MetricChange
 from profiling.units import format_bytes, format_change, format_ms
 
 NAMES = {
     PEAK: "peak of unreclaimable memory",
     KILLS: "OOM kills",
-    "plateau": "held at rest after the load",
+    REST: "held at rest after the load",
     "startup_peak": "peak at the start",
-    "growth_per_request": "growth per request",
+    GROWTH: "growth per request",
     "p95": "p95 latency",
+    HEAP: "peak heap, by memray",
 }
 
 

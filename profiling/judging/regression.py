@@ -15,6 +15,9 @@ from profiling.values import Outcome
 
 PEAK = "peak_unreclaimable"
 KILLS = "oom_kills"
+REST = "plateau"
+GROWTH = "growth_per_request"
+HEAP = "peak_heap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,9 @@ class Tolerances:
 
 METRICS = (
     Metric(PEAK, "bytes", lambda run: run.peak_bytes),
-    Metric("plateau", "bytes", lambda run: run.rest_bytes),
+    Metric(REST, "bytes", lambda run: run.rest_bytes),
     Metric("startup_peak", "bytes", lambda run: run.startup_peak_bytes),
-    Metric("growth_per_request", "bytes/request", lambda run: run.growth_bytes_per_request, relative=False),
+    Metric(GROWTH, "bytes/request", lambda run: run.growth_bytes_per_request, relative=False),
     Metric("p95", "ms", lambda run: run.p95_ms, judged=False),
 )
 
@@ -145,6 +148,24 @@ def kills(base: Sequence[RunFigures], head: Sequence[RunFigures]) -> MetricChang
         high=None,
         tolerance=0.0,
         status=status,
+    )
+
+
+def heap(base: Sequence[int], head: Sequence[int]) -> MetricChange:
+    """Peak heap of the memray passes: for information, since one pass of each side has no interval."""
+    known = bool(base and head)
+    found = change.relative(base, head, 0.5).estimate if known and min(*base, *head) > 0 else None
+    return MetricChange(
+        name=HEAP,
+        unit="bytes",
+        relative=True,
+        base=tuple(base),
+        head=tuple(head),
+        change=found,
+        low=None,
+        high=None,
+        tolerance=None,
+        status=MetricStatus.INFO if known else MetricStatus.UNMEASURED,
     )
 
 

@@ -68,7 +68,7 @@ def record_pass(
             plan,
             target=_with_command(plan.target, tracking.command, interior.directory, tracking.cost_bytes),
             limits=_raised(plan.limits, tracking.cost_bytes),
-            cold=False,  # it explains heap, not the page cache
+            cold=None if plan.cold is None else False,  # it explains heap, not the page cache
             settle_s=0.0,
             grace_s=_GRACE_S,
             capture=CAPTURE_FILE,

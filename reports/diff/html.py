@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from profiling.differences import Difference, DiffRun, PackageRow, Row
 from profiling.flame import FlameGraph
 from profiling.units import format_bytes
-from reports.diff.words import at_words, package_name, place, sign_of, signed, summary, worth_showing
+from reports.diff.words import at_words, package_name, place, sign_of, summary, worth_showing
 from reports.flame import drawing
 from reports.flame.words import FORKS, TRUST
 from reports.html import moment
 from reports.page import environment
+from reports.words import signed
 
 _ROWS = 20
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from profiling.differences import Difference, PackageRow, Row, Side
 from profiling.units import format_bytes, format_percent
-from reports.words import BAD, GOOD, UNSURE, Sign
+from reports.words import BAD, GOOD, UNSURE, Sign, signed
 
 OWN_CODE = "own code"
 PLAIN = "plain"
@@ -25,13 +25,6 @@ def sign_of(found: Difference) -> Sign:
     if found.fail_above_bytes is not None:
         return Sign("within what is allowed", "✓", GOOD)
     return Sign("compared", "i", PLAIN)
-
-
-def signed(change: int) -> str:
-    """`+40 MiB`, `−3.2 MiB`, `±0`."""
-    if not change:
-        return "±0"
-    return f"{'+' if change > 0 else '−'}{format_bytes(abs(change))}"
 
 
 def summary(found: Difference) -> list[str]:

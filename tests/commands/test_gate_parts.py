@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 import numpy as np
 import pytest
 
+from commands.baseline import update
+from commands.gate import gate
 from commands.gate_baseline import doubts, load_baseline
-from commands.job import Job, make_job
-from commands.self_check import record_pools
+from commands.job import Job, gate_job, make_job
+from commands.options import DURATION_S, GATE_DURATION_S
+from commands.self_check import record_pools, self_check
 from profiling.errors import ConfigError, DataError
 from profiling.experiments.replay import replay
-from profiling.measuring import environment
+from profiling.measuring import environment, store
 from profiling.measuring.events import Silent
 from profiling.measuring.sandboxes.cgroup import CgroupSandbox
 from profiling.regressions import Baseline, GateVerdict
@@ -22,6 +26,8 @@ from profiling.units import MIB
 from profiling.values import Environment
 from tests.helpers import TARGETS, our_cgroups
 from tests.profiling.test_gate import figures
+
+_MANY: dict[str, click.Command] = {"gate": gate, "baseline update": update, "self-check": self_check}
 
 
 def job(directory: Path, **options: Any) -> Job:
@@ -60,6 +66,22 @@ def test_a_baseline_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert doubts(baseline()) == ""
 
 
+def test_many_runs_have_a_shorter_load_where_none_is_said(tmp_path: Path) -> None:
+    nothing: dict[str, Any] = {"checkpoint": None, "memory": None, "cpus": None, "port": None}
+    assert gate_job(target="reference", **nothing).load.duration_s == GATE_DURATION_S < DURATION_S
+    assert make_job(target="reference", command=(), **nothing).load.duration_s == DURATION_S
+    assert gate_job(target="reference", duration=3.0, **nothing).load.duration_s == 3.0
+    config = tmp_path / "oomproof.toml"
+    config.write_text("[target]\ncommand = ['x']\nmemory = '64MiB'\n[load]\nduration = '7s'\n")
+    assert gate_job(target=str(config), **nothing).load.duration_s == 7.0
+    help_of = {
+        name: next(option for option in command.params if option.name == "duration") for name, command in _MANY.items()
+    }
+    assert {name: f"{GATE_DURATION_S:g}s" in (option.help or "") for name, option in help_of.items()} == dict.fromkeys(
+        _MANY, True
+    )
+
+
 @pytest.mark.parametrize("changes", [{"memory_limit_bytes": 64 * MIB}, {"users": 8}, {"rate": 5.0}, {"target": "x"}])
 def test_a_baseline_under_another_limit_or_load_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     path = tmp_path / "baseline.json"
@@ -96,6 +118,7 @@ def test_ballast_weighs_what_was_planted_and_leaves_nothing_behind(tmp_path: Pat
     assert 8 * MIB < pools.sizes[1] < 16 * MIB
     for key in ("peak_bytes", "rest_bytes", "startup_peak_bytes"):
         assert getattr(with_it, key) - getattr(without, key) == pytest.approx(pools.sizes[1], abs=0.5 * MIB), key
+    assert store.load(tmp_path / "1-25-percent").result.clean_end, "the ballast went with the service"
     assert our_cgroups() == before
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from profiling.differences import Difference, Row
+from profiling.differences import Side as DiffSide
 from profiling.experiments.gate import FIRST, LOOKS, SECOND, WARM, Gate, GateStep
+from profiling.experiments.gate_passes import asks_for_passes, grown_lines, moment_of
 from profiling.experiments.gate_verdict import judge, policy_of
 from profiling.experiments.policy import Step, carry_out
 from profiling.judging.regression import Tolerances
@@ -19,6 +24,7 @@ from profiling.regressions import (
     HEAD,
     Against,
     GateJudgement,
+    GatePass,
     GateRecord,
     GateRun,
     GateVerdict,
@@ -26,6 +32,7 @@ from profiling.regressions import (
     RunFigures,
     Side,
 )
+from profiling.stacks import END
 from profiling.units import MIB
 
 Measure = Callable[[str, int], RunFigures]
@@ -231,7 +238,7 @@ def test_without_a_base_head_is_held_against_its_budget_by_three_runs() -> None:
 
     found = alone(figures(100))
     assert (found.verdict, found.turns, found.confirmed_by_rerun) == (GateVerdict.PASS, 3, None)
-    assert {metric.status for metric in found.metrics} == {MetricStatus.INFO}
+    assert {metric.status for metric in found.metrics if metric.name != "peak_heap"} == {MetricStatus.INFO}
     assert alone(SLOW).verdict is GateVerdict.OVER_BUDGET
     assert alone(KILLED).verdict is GateVerdict.OVER_BUDGET
     assert alone(RunFigures()).verdict is GateVerdict.INCONCLUSIVE
@@ -250,3 +257,95 @@ def test_against_a_baseline_only_head_is_run() -> None:
     assert "another kernel" in found.sentence
     assert stored(100)[1].verdict is GateVerdict.PASS
     assert stored(92, doubt="it was made on another kernel")[1].verdict is GateVerdict.IMPROVED
+
+
+def passed(record: GateRecord, *passes: GatePass, **changes: Any) -> GateRecord:
+    return msgspec.structs.replace(record, passes=passes, **changes)
+
+
+@pytest.mark.parametrize(
+    ("measure", "unasked", "asked"),
+    [
+        (steady(100, 100), False, True),
+        (steady(100, 103), True, True),
+        (steady(100, 92), False, True),
+        (lambda side, number: figures(103 if (side, number) == (HEAD, FIRST) else 100), False, True),
+        (lambda side, _: KILLED if side == HEAD else figures(100), True, True),
+        (lambda side, _: CRASHED if side == HEAD else figures(100), False, False),
+        (lambda side, _: CRASHED if side == BASE else figures(100), False, False),
+        (lambda side, _: KILLED, False, False),
+    ],
+    ids=["null", "regressed", "improved", "unconfirmed", "killed", "crashed", "base crashed", "both killed"],
+)
+def test_memray_is_asked_where_somebody_looks_for_a_line_and_both_sides_can_show_one(
+    measure: Measure, unasked: bool, asked: bool
+) -> None:
+    record = gated(measure)
+    assert asks_for_passes(record, None) is unasked
+    assert asks_for_passes(record, True) is asked
+    assert asks_for_passes(record, False) is False
+
+
+def test_without_a_base_there_is_nothing_to_hold_a_heap_against() -> None:
+    record = gated(lambda side, _: figures(100), against=Against.BUDGET, max_turns=3, base=None)
+    assert not asks_for_passes(record, True)
+
+
+def test_what_only_stays_is_looked_at_at_the_end() -> None:
+    def grown(**changes: int) -> GateRecord:
+        return gated(lambda side, _: figures(100, **changes) if side == HEAD else figures(100))
+
+    assert moment_of(grown(rest_bytes=103 * MIB)) == END
+    assert moment_of(grown(rest_bytes=103 * MIB, peak_bytes=103 * MIB)) is None
+    assert moment_of(grown(growth_bytes_per_request=0)) is None
+
+
+def test_the_peak_heap_is_shown_and_decides_nothing() -> None:
+    record = gated(steady(100, 100))
+    of_base = GatePass(side=BASE, directory="b", peak_heap_bytes=80 * MIB)
+    found = judge(passed(record, of_base, GatePass(side=HEAD, directory="h", peak_heap_bytes=120 * MIB)))
+    heap = next(metric for metric in found.metrics if metric.name == "peak_heap")
+    assert (found.verdict, heap.status, heap.low, heap.high) == (GateVerdict.PASS, MetricStatus.INFO, None, None)
+    assert heap.change == pytest.approx(0.5)
+    skipped = judge(passed(record, GatePass(side=BASE, directory=None, reason="it is Node")))
+    assert (skipped.verdict, status(skipped, "peak_heap")) == (GateVerdict.PASS, MetricStatus.UNMEASURED)
+    assert skipped.notes == ("peak heap of base not measured: it is Node",)
+    assert status(judge(record), "peak_heap") is MetricStatus.UNMEASURED
+
+
+def row(file: str, change: int, line: int = 3) -> Row:
+    return Row(function="load", file=file, line=line, before_bytes=MIB, after_bytes=MIB + change)
+
+
+def test_lines_that_grew_are_named_as_the_repository_has_them(tmp_path: Path) -> None:
+    root, own = tmp_path / "repository", tmp_path / "repository" / "service"
+    (own / "inner").mkdir(parents=True)
+    outside = tmp_path / "elsewhere.py"
+    for file in (own / "app.py", own / "inner" / "part.py", root / "shared.py", outside):
+        file.write_text("")
+    side = DiffSide(path="", name="", at="peak", ended=None, oom_killed=False, total_bytes=1, processes=(), notes=())
+    rows = [
+        row("app.py", 20 * MIB),
+        row("site-packages/torch/nn.py", 15 * MIB),
+        row("inner/part.py", 10 * MIB),
+        row("gone.py", -9 * MIB),
+        row("shared.py", 5 * MIB),
+        row(str(outside), 4 * MIB),
+        row("app.py", 3 * MIB, line=0),
+        row("app.py", MIB // 10),
+    ]
+    found = Difference(
+        total_bytes=0,
+        status="pass",
+        before=side,
+        after=side,
+        fail_above_bytes=None,
+        rows=(),
+        lines=tuple(rows),
+        packages=(),
+    )
+    grown = grown_lines(found, own, root)
+    assert [line.path for line in grown] == ["service/app.py", None, "service/inner/part.py", "shared.py", None, None]
+    assert [line.change_bytes // MIB for line in grown] == [20, 15, 10, 5, 4, 3], (
+        "without what is less than a hundredth"
+    )
