@@ -17,6 +17,7 @@ from profiling.measuring.interrupts import ignore_further, interruptible
 
 _COMMANDS = {
     "baseline": "`baseline update FILE`: what the service needs now, for a later gate.",
+    "capacity": "The largest load that passes under the limits, and what limits it.",
     "compare": "Run variants under the same limit and load; say which survive.",
     "diff": "What changed in memory between two captures or runs, as a flame graph.",
     "doctor": "What this machine can do, and what mends what is missing.",
@@ -30,6 +31,9 @@ _COMMANDS = {
     "self-check": "What a gate on this machine can detect, by regressions of known size.",
     "serve": "The reference backend under a memory limit, in the foreground.",
 }
+
+_OF_A_COMMAND = [[name] for name in ("capacity", "compare", "imports", "profile", "serve", "verify")]
+"""Those that take a service's command after --, or say themselves why not."""
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -79,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in words
     try:
         with interruptible():
-            if command and words[:1] not in (["profile"], ["compare"], ["serve"], ["verify"], ["imports"]):
+            if command and words[:1] not in _OF_A_COMMAND:
                 raise click.UsageError(f"{' '.join(words[:1])} takes no command after --")
             return int(oomproof(words, standalone_mode=False, obj=tuple(command)) or 0)
     except click.exceptions.Exit as ended:

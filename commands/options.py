@@ -76,6 +76,7 @@ def _number(text: str, low: float, high: float) -> float:
 
 
 MEMORY = _Text("size", _memory)
+RATE = _Text("number", _rate)
 SIZE = _Text("size", parse_bytes)
 SECONDS = _Text("duration", _positive_seconds)
 
@@ -133,7 +134,7 @@ def load_options(function: Decorated) -> Decorated:
         ),
         click.option(
             "--rate",
-            type=_Text("number", _rate),
+            type=RATE,
             metavar="REQ/S",
             help="Open loop: so many requests per second are due, whatever the answers; latency counts from then."
             " Default: each user sends again once it was answered.",

@@ -9,10 +9,11 @@ from pathlib import PurePath
 
 import msgspec
 
+from profiling.capacities import By, CapacityJudgement
 from profiling.judging.report import Report
 from profiling.profiles import Profile
 from profiling.regressions import GateJudgement
-from reports.documents import Comparison, Gated, Verification
+from reports.documents import Capacity, Comparison, Gated, Verification
 from reports.text import render_text, terminal
 from reports.words import report_path
 
@@ -23,6 +24,8 @@ def render_json(report: Report) -> str:
         return _dump(_verification(report))
     if report.gate is not None:
         return _dump(_gated(report, report.gate))
+    if report.capacity is not None:
+        return _dump(_capacity(report, report.capacity))
     document = Comparison(
         command=report.command,
         claim=report.verdict.claim,
@@ -57,6 +60,26 @@ def _gated(report: Report, found: GateJudgement) -> Gated:
         metrics=found.metrics,
         confirmed_by_rerun=found.confirmed_by_rerun,
         notes=found.notes,
+        report=report_path(report),
+    )
+
+
+def _capacity(report: Report, found: CapacityJudgement) -> Capacity:
+    """The document of `capacity --json`."""
+    return Capacity(
+        verdict=found.status,
+        sentence=found.sentence,
+        by=found.by,
+        max_users=round(found.holds) if found.by is By.USERS and found.holds is not None else None,
+        max_rate=found.holds if found.by is By.RATE else None,
+        first_failing=found.first_failing,
+        limited_by=found.limited_by,
+        trials=found.trials,
+        memory=found.memory,
+        memory_in_flight=found.memory_in_flight,
+        saturation=found.saturation,
+        notes=found.notes,
+        autopsies=report.autopsies,
         report=report_path(report),
     )
 

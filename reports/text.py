@@ -18,7 +18,7 @@ from profiling.judging.cause import named
 from profiling.judging.report import AnalysedRun, Report
 from profiling.profiles import HeldMemory, Profile
 from profiling.units import format_bytes, format_ms, format_percent, format_seconds
-from reports import ledger
+from reports import capacities, ledger
 from reports.autopsy.words import kill_count, page_path, run_name, telling, when
 from reports.figures import NONE, count, headroom, rate
 from reports.gating import how_often, plain_lines
@@ -76,6 +76,7 @@ def render_text(report: Report, width: int = PIPE_WIDTH, colour: bool = False) -
     )
     _verdict(console, report)
     _changes(console, report)
+    _capacity(console, report)
     _checks(console, report)
     _api_problems(console, report)
     _runs(console, report)
@@ -124,6 +125,23 @@ def _changes(console: Console, report: Report) -> None:
             console, Text(f"{name}: ", style="bold").append(text, style="not bold"), f"  {sign.symbol} ", style=style
         )
     console.print()
+
+
+def _capacity(console: Console, report: Report) -> None:
+    """Of `capacity`: every trial by its load, and what the memory of larger loads would be."""
+    if report.capacity is None:
+        return
+    console.print(Text("Trials", style="bold").append(", by load", style="not bold dim"))
+    console.print(Text(f"    {capacities.HEADS}", style="dim"), soft_wrap=True)
+    for sign, line in capacities.lines(report.capacity):
+        style = _STYLES[sign.tone]
+        console.print(Text(f"  {sign.symbol} ", style=style).append(line, style="not bold default"), soft_wrap=True)
+    console.print()
+    if found := capacities.forecasts(report.capacity):
+        console.print(Text("Memory of larger loads (extrapolated)", style="bold"))
+        for line in found:
+            wrapped(console, Text(line), "  · ")
+        console.print()
 
 
 def _checks(console: Console, report: Report) -> None:

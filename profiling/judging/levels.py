@@ -20,6 +20,14 @@ def startup_peak(samples: Records, result: RunResult) -> int | None:
     return int(start["unreclaimable"].max()) if len(start) else None
 
 
+def peak_from_load(samples: Records, result: RunResult) -> int | None:
+    """The highest from the load's start on. None: there was none, or nothing was sampled since."""
+    if result.load_start_ns is None:
+        return None
+    loaded = _between(samples, result.load_start_ns, result.end_ns)
+    return int(loaded.max()) if len(loaded) else None
+
+
 def under_load(samples: Records, result: RunResult) -> float | None:
     """The 95th percentile in the second half of the load. None: there was none, or nothing was sampled in it."""
     if result.load_start_ns is None or result.load_end_ns is None:

@@ -1,0 +1,94 @@
+"""What `capacity` says, as rows that every renderer shows alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from profiling.capacities import By, CapacityJudgement, LimitedBy, LoadTrial
+from profiling.experiments.capacity_verdict import named, short
+from profiling.units import format_bytes, format_ms
+from reports.figures import count, rate
+from reports.words import BAD, GOOD, UNSURE, Sign, of_limit
+
+_LIMITS = {
+    LimitedBy.OOM: "memory",
+    LimitedBy.LATENCY: "latency",
+    LimitedBy.ERRORS: "errors",
+    LimitedBy.LOAD_GENERATOR: "load generator",
+}
+"""What limits, in a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One load as text; its runs in the order in which they were made."""
+
+    load: str
+    runs: str
+    rps: str
+    p50: str
+    p95: str
+    p99: str
+    peak: str
+    """Of unreclaimable memory under load, against the limit."""
+    sign: Sign
+    why: str
+
+
+def rows(judgement: CapacityJudgement) -> tuple[Row, ...]:
+    """The trials by load, one row for each run."""
+    ordered = sorted(enumerate(judgement.trials), key=lambda pair: (pair[1].load, pair[0]))
+    return tuple(_row(trial, number + 1) for number, trial in ordered)
+
+
+_WIDTHS = (9, 11, 9, 9, 17)
+HEADS = "".join(f"{head:>{width}}" for head, width in zip(("load", "requests/s", "p50", "p95", "peak"), _WIDTHS, strict=True))
+"""The names of the columns of `lines`."""
+
+
+def lines(judgement: CapacityJudgement) -> Iterator[tuple[Sign, str]]:
+    """The rows for a terminal, in columns."""
+    for row in rows(judgement):
+        cells = (row.load, row.rps, row.p50, row.p95, row.peak)
+        yield row.sign, "".join(f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True)) + f"  {row.sign.word}"
+
+
+def _row(trial: LoadTrial, number: int) -> Row:
+    return Row(
+        load=short(trial.load),
+        runs=str(number),
+        rps=rate(trial.rps),
+        p50=format_ms(trial.p50_ms),
+        p95=format_ms(trial.p95_ms),
+        p99=format_ms(trial.p99_ms),
+        peak=of_limit(trial.load_peak_bytes or trial.peak_unreclaimable_bytes, trial.memory_limit_bytes),
+        sign=_sign(trial),
+        why=trial.why,
+    )
+
+
+def _sign(trial: LoadTrial) -> Sign:
+    if trial.status == "pass":
+        return Sign("holds", "✓", GOOD)
+    limit = "" if trial.limited_by is None else _LIMITS[trial.limited_by]
+    if trial.status == "fail":
+        killed = trial.limited_by is LimitedBy.OOM and trial.oom_kills
+        return Sign(f"OOM-killed {count(trial.oom_kills)}×" if killed else limit, "✗", BAD)
+    return Sign(limit or "says nothing", "?", UNSURE)
+
+
+def unit(judgement: CapacityJudgement) -> str:
+    """What the loads are counted in."""
+    return "users" if judgement.by is By.USERS else "requests/s due"
+
+
+def forecasts(judgement: CapacityJudgement) -> tuple[str, ...]:
+    """What the line foretells, each a sentence."""
+    if judgement.memory is None:
+        return ()
+    return tuple(
+        f"{named(judgement.by, found.load)} ({found.times} times): {format_bytes(found.bytes)} expected"
+        f" ({format_bytes(found.low)} to {format_bytes(found.high)}), so a limit of about {format_bytes(found.limit_bytes)}"
+        for found in judgement.memory.forecasts
+    )
