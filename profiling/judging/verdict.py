@@ -20,12 +20,15 @@ _STATUS_OF_CLAIM = {
 
 
 def run_status(run: AnalysedRun) -> str:
-    """`pass`, `fail` or `inconclusive` of one run by itself: a failing finding fails; no data is never a pass."""
+    """`pass`, `fail` or `inconclusive` of one run by itself: a failing finding fails; no data is never a pass. A run that
+    was stopped early because its outcome was certain has the finding that made it so."""
     summary = run.summary
-    if summary.outcome in (Outcome.INTERRUPTED, Outcome.STOPPED_EARLY):
+    if summary.outcome is Outcome.INTERRUPTED:
         return "inconclusive"
     if any(finding.level == "fail" for finding in summary.findings):
         return "fail"
+    if summary.outcome is Outcome.STOPPED_EARLY:
+        return "inconclusive"
     if summary.outcome is not Outcome.COMPLETED:
         return "fail"
     nothing_sent = not summary.requests and not (run.result.watched and run.result.load is None)

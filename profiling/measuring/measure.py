@@ -19,6 +19,7 @@ from profiling.measuring.openapi.checker import Checker
 from profiling.measuring.probing import can_be_probed, probe
 from profiling.measuring.readiness import LOOPBACK, listens_everywhere, url
 from profiling.measuring.sandboxes.base import Sandbox
+from profiling.measuring.stopping import Decision, StopWhen
 from profiling.measuring.system import ServiceAtWork, System
 from profiling.values import ApiConformance, KernelLog, Limits, Outcome, PageCache, Probe, RunResult, Target, Value
 
@@ -54,6 +55,8 @@ class RunPlan(Value, frozen=True, kw_only=True):
     capture_cost_bytes: int | None = None
     probe: bool = False
     """After the load, ask by the service's OpenAPI document, and send requests that should be refused."""
+    stop_when: StopWhen | None = None
+    """End the run as soon as this has decided it; None: it goes on to its end."""
 
 
 def measure(plan: RunPlan, sandbox: Sandbox, directory: Path, observer: Observer) -> RunResult:
@@ -98,6 +101,7 @@ class _Run:
         self.sampler_cpu_s: float | None = None
         self.epoch_offset_ns = time.time_ns() - time.monotonic_ns()
         self.kernel_log: KernelLog | None = None
+        self.is_decided = False
 
     def make(self) -> None:
         plan = self.plan
@@ -130,7 +134,8 @@ class _Run:
                 with self.progress.phase("load"):
                     self._load(load)
                 # Loaded while nothing is asked and nothing is timed: beside the load it would take its processor away.
-                checker = Checker.start() if plan.probe and plan.target.openapi else None
+                probes = plan.probe and not self.is_decided
+                checker = Checker.start() if probes and plan.target.openapi else None
                 if checker is not None:
                     cleanup.callback(checker.close)
                 with self.progress.phase("settle"):
@@ -138,7 +143,7 @@ class _Run:
                 if checker is not None and self.system.ended() is None:
                     with self.progress.phase("openapi"):
                         self._check_openapi(checker)
-                if plan.probe and self._answers() and can_be_probed(plan.target.request):
+                if probes and self._answers() and can_be_probed(plan.target.request):
                     with self.progress.phase("probe"):
                         self._probe()
             with self.progress.phase("stop"):
@@ -162,7 +167,7 @@ class _Run:
         while not self.system.ask_whether_ready():
             self.progress.tick()
             self.system.look()
-            if self._has_ended("before it was ready"):
+            if self._has_ended("before it was ready") or self._killed_once("before it was ready"):
                 return False
             for part in self.system.parts:
                 kills, waited_s = part.counters.oom_kills, part.service.startup_timeout_s
@@ -199,19 +204,39 @@ class _Run:
     def _whose(self, part: ServiceAtWork) -> str:
         return f"{part.service.name}: " if len(self.system.parts) > 1 else ""
 
+    def _killed_once(self, when: str) -> bool:
+        """Whether a kill has decided the run."""
+        stop = self.plan.stop_when
+        if stop is None or not stop.oom_kill or not self.system.counters.oom_kills:
+            return False
+        self.progress.ended(f"stopped after an OOM kill {when}: that decides it", Outcome.OOM_KILLED)
+        self.is_decided = True
+        return True
+
     def _load(self, load: LoadProcess) -> None:
+        stop = self.plan.stop_when
+        decision = Decision(stop, self.plan.load, self.directory) if stop else None
+
         def over() -> bool:
             self.system.look()
-            return self._has_ended("under load")
+            if self._has_ended("under load") or self._killed_once("under load"):
+                return True
+            why = decision.look(load.started_ns, time.monotonic_ns()) if decision else None
+            if why is None:
+                return False
+            self.progress.ended(f"stopped early: {why}", Outcome.STOPPED_EARLY)
+            self.is_decided = True
+            return True
 
         self.load_summary = self.progress.load(load, over)
 
     def _settle(self) -> None:
         deadline = time.monotonic() + self.plan.settle_s
-        while time.monotonic() < deadline and self.system.ended() is None:
+        while time.monotonic() < deadline and self.system.ended() is None and not self.is_decided:
             self.progress.tick()
             self.system.look()
-            self._has_ended("after the load")
+            if not self._has_ended("after the load"):
+                self._killed_once("after the load")
             time.sleep(POLL_S)
 
     def _check_openapi(self, checker: Checker) -> None:

@@ -13,7 +13,7 @@ from profiling.measuring import samples
 from profiling.measuring.samples import UNMEASURED
 from profiling.measuring.store import REQUESTS_FILE, SAMPLES_FILE
 
-_REQUEST = np.dtype(requestlog.FIELDS)
+REQUEST = np.dtype(requestlog.FIELDS)
 _SAMPLE = np.dtype(list(samples.FIELDS))
 
 
@@ -44,7 +44,7 @@ class Watch:
     def __init__(self, directory: Path, samples: Sequence[Path] = (), kills_before: int | None = 0) -> None:
         """`samples`: the files of the services' samples, whose memory is summed up; one in `directory` where none is named.
         `kills_before`: what the samples' count of kills began with; None: kills are not counted there."""
-        self._requests = Tail(directory / REQUESTS_FILE, _REQUEST)
+        self._requests = Tail(directory / REQUESTS_FILE, REQUEST)
         self._samples = samples or [directory / SAMPLES_FILE]
         self._recent_ns: list[int] = []
         self.requests = 0
