@@ -18,13 +18,15 @@ from profiling.experiments.record import Experiment
 from profiling.measuring.events import ExperimentStarted, Observer
 from profiling.measuring.measure import RunPlan, measure
 from profiling.measuring.sandboxes.base import Sandbox
+from profiling.measuring.stopping import StopWhen
 from profiling.units import format_bytes
 from profiling.values import Target
 
 _SETTLE_S = 0.5
-_PATIENCE_S = 5.0
-"""Open loop: so many users that answers may take so long before a due request finds nobody free to send it."""
-_FEWEST, _MOST = 32, 1000
+_PATIENCE_S, _SLOWER = 1.0, 4
+"""Open loop: so many users that answers may take so long, or so many times as long as they did, before a due request finds
+nobody free to send it. No more: each of them keeps a connection open, which is the service's memory."""
+_FEWEST, _MOST = 16, 1000
 """Of users in an open loop; more cost the generator time at the start."""
 
 
@@ -51,6 +53,7 @@ class Runs:
         self._observer = observer
         self._directory = directory
         self._in_flight = in_flight
+        self._slowest_s = 0.0
 
     def make_all(self) -> None:
         """Whatever the policy asks for. Raises as `measure` does."""
@@ -71,10 +74,14 @@ class Runs:
         place = TrialPlace(steps=step.steps, directory=directory)
         self.searched = msgspec.structs.replace(self.searched, trials=(*self.searched.trials, place))
         capacity_record.save(self._directory, self.searched)
-        return capacity_record.judge(self._directory / directory, self.searched, self.experiment.budget)
+        found = capacity_record.judge(self._directory / directory, self.searched, self.experiment.budget)
+        if found.status == "pass" and found.latencies:
+            self._slowest_s = max(self._slowest_s, found.latencies[-1].ms / 1000)
+        return found
 
     def _plan(self, step: LoadStep, load: float) -> RunPlan:
         again = f" #{step.repeat}" if step.repeat > 1 else ""
+        budget = self.experiment.budget
         return RunPlan(
             name=f"{named(self.searched.by, load)}{again}",
             variant=named(self.searched.by, load),
@@ -85,6 +92,7 @@ class Runs:
             port=self._job.port,
             cold=None,  # what is judged has no page cache in it
             settle_s=_SETTLE_S,
+            stop_when=StopWhen(max_failures=budget.max_failures, max_p95_ms=budget.max_p95_ms),
         )
 
     def _load(self, load: float) -> LoadPlan:
@@ -94,5 +102,6 @@ class Runs:
         patience_s = self._job.load.request_timeout_s
         if self.searched.by is By.USERS:
             return LoadPlan.constant(round(load), seconds, stop_timeout_s=patience_s)
-        users = self._in_flight or min(_MOST, max(_FEWEST, math.ceil(load * _PATIENCE_S)))
+        allowed_s = max(_PATIENCE_S, _SLOWER * self._slowest_s)
+        users = self._in_flight or min(_MOST, max(_FEWEST, math.ceil(load * allowed_s)))
         return LoadPlan.constant(users, seconds, rate=load, stop_timeout_s=patience_s)

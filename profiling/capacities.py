@@ -117,8 +117,10 @@ class Saturation(Value, frozen=True, kw_only=True):
     """The knee: as many users as keep the service busy without waiting for each other."""
     rps: float
     """The throughput that is not exceeded with more."""
+    largest: float
+    """The most users with whom it was seen."""
     p95_ms: float | None
-    """At the largest load that passed."""
+    """With these."""
 
 
 class CapacityJudgement(Value, frozen=True, kw_only=True):

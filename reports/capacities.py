@@ -43,7 +43,9 @@ def rows(judgement: CapacityJudgement) -> tuple[Row, ...]:
 
 
 _WIDTHS = (9, 11, 9, 9, 17)
-HEADS = "".join(f"{head:>{width}}" for head, width in zip(("load", "requests/s", "p50", "p95", "peak"), _WIDTHS, strict=True))
+HEADS = "".join(
+    f"{head:>{width}}" for head, width in zip(("load", "requests/s", "p50", "p95", "peak"), _WIDTHS, strict=True)
+)
 """The names of the columns of `lines`."""
 
 
@@ -51,7 +53,10 @@ def lines(judgement: CapacityJudgement) -> Iterator[tuple[Sign, str]]:
     """The rows for a terminal, in columns."""
     for row in rows(judgement):
         cells = (row.load, row.rps, row.p50, row.p95, row.peak)
-        yield row.sign, "".join(f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True)) + f"  {row.sign.word}"
+        yield (
+            row.sign,
+            "".join(f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True)) + f"  {row.sign.word}",
+        )
 
 
 def _row(trial: LoadTrial, number: int) -> Row:
@@ -83,12 +88,20 @@ def unit(judgement: CapacityJudgement) -> str:
     return "users" if judgement.by is By.USERS else "requests/s due"
 
 
+def alt(judgement: CapacityJudgement) -> str:
+    """The picture over the load in words."""
+    parts = [f"{row.load}: {row.peak}, {row.rps} requests/s, p95 {row.p95}, {row.sign.word}" for row in rows(judgement)]
+    return (
+        f"Peak memory against the limit, throughput and p95 latency over {unit(judgement)}. " + "; ".join(parts) + "."
+    )
+
+
 def forecasts(judgement: CapacityJudgement) -> tuple[str, ...]:
     """What the line foretells, each a sentence."""
     if judgement.memory is None:
         return ()
     return tuple(
         f"{named(judgement.by, found.load)} ({found.times} times): {format_bytes(found.bytes)} expected"
-        f" ({format_bytes(found.low)} to {format_bytes(found.high)}), so a limit of about {format_bytes(found.limit_bytes)}"
+        f" (± {format_bytes(found.high - found.bytes)}), so a limit of about {format_bytes(found.limit_bytes)}"
         for found in judgement.memory.forecasts
     )

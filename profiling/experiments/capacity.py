@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from profiling.capacities import By, CapacityRecord, LimitedBy, LoadTrial
-from profiling.experiments import bracket
+from profiling.experiments.bracket import Bracket, Search, Trial
 from profiling.experiments.policy import Step
 from profiling.judging.straight import FEWEST_POINTS
 
@@ -39,7 +39,7 @@ class Capacity:
 
     def __init__(self, *, start: int, lowest: int, highest: int, max_trials: int = MAX_TRIALS) -> None:
         """Loads in steps. Raises ValueError for what makes no sense."""
-        self.search = bracket.Search(
+        self.search = Search(
             start=start,
             step=start,
             larger_passes=False,
@@ -69,7 +69,7 @@ class Capacity:
         found = self.search.next_value(self._trials(tried))
         return self._for_the_line(tried) if found is None else found
 
-    def bracket(self, tried: Sequence[tuple[int, LoadTrial]]) -> bracket.Bracket:
+    def bracket(self, tried: Sequence[tuple[int, LoadTrial]]) -> Bracket:
         """Between which loads the border lies."""
         return self.search.bracket(self._trials(tried))
 
@@ -78,9 +78,9 @@ class Capacity:
         slow = Counter(steps for steps, trial in tried if trial.limited_by is LimitedBy.LOAD_GENERATOR)
         return min((steps for steps, count in slow.items() if count >= CONFIRMED), default=None)
 
-    def _trials(self, tried: Sequence[tuple[int, LoadTrial]]) -> list[bracket.Trial]:
+    def _trials(self, tried: Sequence[tuple[int, LoadTrial]]) -> list[Trial]:
         passed = {"pass": True, "fail": False}
-        return [bracket.Trial(steps, passed.get(trial.status)) for steps, trial in tried]
+        return [Trial(steps, passed.get(trial.status)) for steps, trial in tried]
 
     def _for_the_line(self, tried: Sequence[tuple[int, LoadTrial]]) -> int | None:
         """A load below the one that holds, where fewer than FEWEST_POINTS were tried: for memory and throughput over it."""

@@ -50,7 +50,9 @@ def judge(record: CapacityRecord, tried: Tried, budget: Budget) -> CapacityJudge
 
 
 def _answer(record: CapacityRecord, policy: Capacity, tried: Tried, found: Bracket) -> _Answer:
-    limit = next((f" at {format_bytes(trial.memory_limit_bytes)}" for _, trial in tried if trial.memory_limit_bytes), "")
+    limit = next(
+        (f" at {format_bytes(trial.memory_limit_bytes)}" for _, trial in tried if trial.memory_limit_bytes), ""
+    )
     holding = "" if found.passing is None else f"{named(record.by, load_of(record, found.passing))}{limit}"
     generator = policy.generator_at(tried)
     if generator is not None:
@@ -68,7 +70,9 @@ def _answer(record: CapacityRecord, policy: Capacity, tried: Tried, found: Brack
     often = f" ({len(decisive)} of {len(decisive)})"
     load = named(record.by, load_of(record, found.failing))
     if found.failures < CONFIRMED or (holding and found.passes < CONFIRMED):
-        sentence = f"Not confirmed: it held {holding or 'nothing'}, and at {load} {why}, but not each end was tried twice."
+        sentence = (
+            f"Not confirmed: it held {holding or 'nothing'}, and at {load} {why}, but not each end was tried twice."
+        )
         return _Answer("inconclusive", sentence, limited_by)
     if not holding:
         return _Answer("fail", f"Does not hold even {load}{limit}: {why}{often}.", limited_by)
@@ -100,8 +104,7 @@ def shown(record: CapacityRecord, judgement: CapacityJudgement) -> tuple[str, ..
     wanted = ((judgement.holds, "pass"), (judgement.first_failing, "fail"))
     pairs = list(zip(record.trials, judgement.trials, strict=True))
     found = [
-        next((place.directory for place, trial in pairs if (trial.load, trial.status) == side), None)
-        for side in wanted
+        next((place.directory for place, trial in pairs if (trial.load, trial.status) == side), None) for side in wanted
     ]
     return tuple(name for name in found if name is not None) or tuple(place.directory for place, _ in pairs[-1:])
 
@@ -123,7 +126,7 @@ def memory_words(judgement: CapacityJudgement) -> tuple[str, ...]:
             continue
         words.append(
             f"memory: {_bytes(line.start_bytes)} + {_bytes(line.bytes_per)} for each {line.per}"
-            f" (95 % interval {_bytes(line.low)} to {_bytes(line.high)}, {line.points} runs)"
+            f" (± {_bytes(line.high - line.bytes_per)}, 95 % interval, {line.points} runs)"
         )
     return tuple(words)
 
@@ -136,24 +139,28 @@ def _of_search(record: CapacityRecord, found: Bracket, answer: _Answer) -> list[
     """What a reader should know of how near the answer is to the border."""
     notes = []
     if found.unsteady:
-        low, high = (short(load_of(record, steps)) for steps in found.unsteady)
-        where = f"at {low}" if low == high else f"from {low} to {high}"
-        notes.append(f"{where} {record.by.value} some runs passed and others failed: the border is not sharp")
+        low, high = (load_of(record, steps) for steps in found.unsteady)
+        where = f"at {named(record.by, low)}" if low == high else f"from {short(low)} to {named(record.by, high)}"
+        notes.append(f"{where} some runs passed and others failed: the border is not sharp")
     if answer.status == "pass" and found.failing is not None and not found.is_narrow:
-        notes.append("the gap between the two was not narrowed further: --max-trials was reached, or runs contradict each other")
+        notes.append(
+            "the gap between the two was not narrowed further: --max-trials was reached, or runs contradict each other"
+        )
     return notes
 
 
 def _of_trials(trials: Sequence[LoadTrial], knee: Saturation | None, budget: Budget) -> list[str]:
     notes = []
     if knee is not None:
-        late = f", and the p95 is {format_ms(knee.p95_ms)} at the most that held" if knee.p95_ms is not None else ""
+        late = f", with {short(knee.largest)} a p95 of {format_ms(knee.p95_ms)}" if knee.p95_ms is not None else ""
         free = "" if budget.max_p95_ms is not None else "; without --max-p95 that is no failure"
         notes.append(
             f"from about {format_number(knee.users)} users on throughput stays at {format_number(knee.rps)} requests/s: more"
             f" users only wait longer{late}{free}"
         )
-    growing = sum(any(finding.id == GROWTH and finding.level == "fail" for finding in trial.findings) for trial in trials)
+    growing = sum(
+        any(finding.id == GROWTH and finding.level == "fail" for finding in trial.findings) for trial in trials
+    )
     if growing:
         notes.append(
             f"in {growing} of {len(trials)} runs memory grew with each request: what holds for the length of a run may not"

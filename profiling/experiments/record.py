@@ -198,7 +198,10 @@ def _searched(directory: Path, experiment: Experiment) -> Report:
     return Report(
         command=experiment.command,
         verdict=Verdict(
-            claim=Claim.INCONCLUSIVE, status=found.status, sentence=found.sentence, evidence=capacity_verdict.evidence(found)
+            claim=Claim.INCONCLUSIVE,
+            status=found.status,
+            sentence=found.sentence,
+            evidence=capacity_verdict.evidence(found),
         ),
         candidate=None,
         runs=tuple(load_run(directory / name, experiment.budget) for name in places),

@@ -7,6 +7,7 @@ from statistics import median
 
 from profiling.capacities import By, Forecast, LimitedBy, LoadTrial, MemoryLine, Saturation
 from profiling.judging import straight
+from profiling.values import Outcome
 
 TIMES = (10, 100)
 """Multiples of the load that holds, for which the memory is foretold."""
@@ -16,9 +17,10 @@ _STILL_GROWS = 1.10
 
 
 def undisturbed(trials: Sequence[LoadTrial]) -> list[LoadTrial]:
-    """The trials whose figures are those of a service at work: none killed or failing, the generator no bottleneck. That
-    answers came late is no disturbance."""
-    return [trial for trial in trials if trial.status == "pass" or trial.limited_by is LimitedBy.LATENCY]
+    """The trials whose figures are those of a service at work through the whole load: none killed or failing, none stopped
+    early, the generator no bottleneck. That answers came late is no disturbance."""
+    at_work = (trial for trial in trials if trial.status == "pass" or trial.limited_by is LimitedBy.LATENCY)
+    return [trial for trial in at_work if trial.outcome is Outcome.COMPLETED]
 
 
 def memory_per_load(trials: Sequence[LoadTrial], by: By, holds: float | None) -> MemoryLine | None:
@@ -63,9 +65,7 @@ def _line(
 def _forecast(line: straight.Line, holds: float, times: int, least: int) -> Forecast:
     found = line.foretell(holds * times)
     estimate, low, high = (max(0, round(size)) for size in found)
-    return Forecast(
-        load=holds * times, times=times, bytes=estimate, low=low, high=high, limit_bytes=max(high, least)
-    )
+    return Forecast(load=holds * times, times=times, bytes=estimate, low=low, high=high, limit_bytes=max(high, least))
 
 
 def saturation(trials: Sequence[LoadTrial], by: By) -> Saturation | None:
@@ -92,4 +92,4 @@ def saturation(trials: Sequence[LoadTrial], by: By) -> Saturation | None:
     if last < _BEYOND_KNEE * knee or not before or rps[last] > _STILL_GROWS * rps[before[-1]]:
         return None
     latest = [trial.p95_ms for trial in by_load[last] if trial.p95_ms is not None]
-    return Saturation(users=knee, rps=most, p95_ms=median(latest) if latest else None)
+    return Saturation(users=knee, rps=most, largest=last, p95_ms=median(latest) if latest else None)

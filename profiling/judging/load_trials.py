@@ -7,7 +7,6 @@ from profiling.judgements import Finding, Summary
 from profiling.judging import levels, offered
 from profiling.judging.findings import KILLED_BY_ANOTHER_LIMIT, STUCK_AT_LIMIT, THRASHING
 from profiling.judging.report import AnalysedRun
-from profiling.judging.verdict import run_status
 from profiling.measuring.store import StoredRun
 from profiling.values import Budget, Outcome
 
@@ -41,25 +40,34 @@ def judge_trial(run: AnalysedRun, stored: StoredRun, budget: Budget, by: By) -> 
 
 
 def _judge(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Judged:
-    summary = run.summary
-    if summary.outcome is Outcome.INTERRUPTED:
-        return "inconclusive", None, "it was interrupted"
-    failing = [finding for finding in summary.findings if finding.level == "fail" and finding.id != GROWTH]
-    if elsewhere := _first(failing, (KILLED_BY_ANOTHER_LIMIT,)):
-        return "inconclusive", None, elsewhere.message
-    if memory := _first(failing, _OF_MEMORY):
-        return "fail", LimitedBy.OOM, memory.message
-    if errors := next((finding for finding in failing if finding.id not in _OF_LATENCY), None):
-        return "fail", LimitedBy.ERRORS, errors.message
+    failing = [finding for finding in run.summary.findings if finding.level == "fail" and finding.id != GROWTH]
+    if why := _disturbed(run.summary, failing):
+        return "inconclusive", None, why
+    if broken := _broken(failing):
+        return "fail", *broken
     if late := _late(failing, stored):
-        if blame := _generators_fault(run, stored, budget):
-            return "inconclusive", LimitedBy.LOAD_GENERATOR, blame
-        return "fail", LimitedBy.LATENCY, late
+        blame = _generators_fault(run, stored, budget)
+        return ("inconclusive", LimitedBy.LOAD_GENERATOR, blame) if blame else ("fail", LimitedBy.LATENCY, late)
     if run.result.load_problem:
         return "inconclusive", LimitedBy.LOAD_GENERATOR, run.result.load_problem
-    if summary.outcome is not Outcome.COMPLETED or not summary.requests or not summary.samples:
-        return "inconclusive", None, summary.stop_reason or _nothing(summary)
-    return "pass", None, ""
+    why = _nothing(run.summary)
+    return ("inconclusive" if why else "pass"), None, why
+
+
+def _disturbed(summary: Summary, failing: list[Finding]) -> str:
+    """Why a run says nothing, however it went on; empty where nothing came between."""
+    if summary.outcome is Outcome.INTERRUPTED:
+        return "it was interrupted"
+    elsewhere = _first(failing, (KILLED_BY_ANOTHER_LIMIT,))
+    return elsewhere.message if elsewhere else ""
+
+
+def _broken(failing: list[Finding]) -> tuple[LimitedBy, str] | None:
+    """What it failed by, late answers aside: a kill explains failed requests, not the other way round."""
+    if memory := _first(failing, _OF_MEMORY):
+        return LimitedBy.OOM, memory.message
+    errors = next((finding for finding in failing if finding.id not in _OF_LATENCY), None)
+    return (LimitedBy.ERRORS, errors.message) if errors else None
 
 
 def _first(failing: list[Finding], ids: tuple[str, ...]) -> Finding | None:
@@ -96,6 +104,9 @@ def _generators_fault(run: AnalysedRun, stored: StoredRun, budget: Budget) -> st
 
 
 def _nothing(summary: Summary) -> str:
+    """Why a run in which nothing failed shows nothing; empty where it shows that the load holds."""
+    if summary.outcome is not Outcome.COMPLETED:
+        return summary.stop_reason or summary.outcome.value
     if not summary.requests:
         return "nothing was sent"
-    return "nothing was sampled" if not summary.samples else summary.outcome.value
+    return "" if summary.samples else "nothing was sampled"

@@ -62,8 +62,11 @@ class Panel:
 
     def name_time(self) -> None:
         """Numbers and a name for the time axis, below the lowest panel of a run."""
+        self.name_across("s since the run's start")
+
+    def name_across(self, unit: str) -> None:
+        """Numbers and a name for the axis across, below the lowest panel."""
         self.axes.tick_params(labelbottom=True)
-        unit = "s since the run's start"
         self.axes.set_xlabel(unit, color=self.theme.muted, fontsize=self.font - 1, loc="right", labelpad=3)
 
     def x(self, t_s: float) -> float:
