@@ -26,6 +26,7 @@ from locust.clients import HttpSession
 from locust.contrib.fasthttp import FastHttpSession
 
 from loadtests.plan import LoadJob, LoadStatus, SendSchedule
+from loadtests.processor import wanted_s
 from loadtests.requestlog import UNKNOWN_USER, RequestLogWriter, RequestOutcome, RequestRecord
 
 JOB_VARIABLE: Final = "OOMPROOF_LOAD"
@@ -117,7 +118,7 @@ class Session:
         """The plan starts now. Returns the start in ns of CLOCK_MONOTONIC."""
         now = time.monotonic_ns()
         self._started_ns = now
-        self._cpu_at_start_s = time.process_time()
+        self._cpu_at_start_s = wanted_s()
         plan = self.job.plan
         if plan.rate is not None:
             self.schedule = SendSchedule(plan.rate, plan.duration_s, now)
@@ -130,7 +131,7 @@ class Session:
         if self._started_ns is None or self._status.ended_ns is not None:
             return
         elapsed_s = (now - self._started_ns) / 1e9
-        cpu_s = time.process_time() - self._cpu_at_start_s
+        cpu_s = wanted_s() - self._cpu_at_start_s
         self._report(ended_ns=now, completed=completed, cpu_share=cpu_s / elapsed_s if elapsed_s > 0 else None)
         while self.schedule is not None and (due := self.schedule.take()) is not None and due < now:
             self._append(RequestRecord(due, now, now, 0, UNKNOWN_USER, self._active(), 0, RequestOutcome.NOT_SENT))
