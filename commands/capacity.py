@@ -13,7 +13,7 @@ import msgspec
 from commands import bench, results
 from commands.capacity_runs import Runs
 from commands.job import Job, choose_variants, make_job
-from commands.options import RATE, SECONDS, load_options, output_options, target_options
+from commands.options import RATE, SECONDS, duration_option, output_options, target_options
 from commands.sandbox import open_sandbox
 from profiling.capacities import By, CapacityRecord
 from profiling.errors import ConfigError
@@ -35,12 +35,25 @@ _MAX_RATE = 1000.0
     " Default: rate where --rate or the config file names one, else users.",
 )
 @click.option(
+    "--users",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help="How many users it starts with. Default: 1. With --by rate: how many requests may be in flight at once.",
+)
+@click.option(
     "--max-users",
     type=click.IntRange(1, 10_000),
     default=_MAX_USERS,
     show_default=True,
     metavar="N",
     help="No more users than so many are tried.",
+)
+@click.option(
+    "--rate",
+    type=RATE,
+    metavar="REQ/S",
+    help="Open loop: the rate it starts with; so many requests per second are due, whatever the answers, and latency counts"
+    " from then. Default: 1.",
 )
 @click.option(
     "--max-rate",
@@ -65,7 +78,7 @@ _MAX_RATE = 1000.0
     help="The most runs in all.",
 )
 @target_options
-@load_options
+@duration_option
 @output_options
 @click.pass_context
 def capacity(
@@ -89,7 +102,7 @@ def capacity(
     breaks its budget, or when it cannot keep the rate. Instead of a config file, a command can stand behind --:
     capacity --memory 512MiB -- gunicorn app:app --bind {host}:{port}
 
-    With --by rate, --users bounds how many requests are in flight at once. VARIANT is one of the config file's variants.
+    VARIANT is one of the config file's variants; the service as it is where none is named.
 
     Exit code: 0 there is an answer, 1 even the smallest load fails, 3 nothing can be said: the load generator was the
     bottleneck before anything failed, for one.

@@ -129,9 +129,7 @@ def load_options(function: Decorated) -> Decorated:
     return _stack(
         function,
         click.option("--users", type=click.IntRange(1, 65_535), metavar="N", help="Simultaneous users. Default: 8."),
-        click.option(
-            "--duration", type=SECONDS, metavar="TIME", help="How long the load lasts, such as 20s or 2m. Default: 20s."
-        ),
+        duration_option,
         click.option(
             "--rate",
             type=RATE,
@@ -140,6 +138,12 @@ def load_options(function: Decorated) -> Decorated:
             " Default: each user sends again once it was answered.",
         ),
     )
+
+
+def duration_option(function: Decorated) -> Decorated:
+    return click.option(
+        "--duration", type=SECONDS, metavar="TIME", help="How long the load lasts, such as 20s or 2m. Default: 20s."
+    )(function)
 
 
 def capture_option(function: Decorated) -> Decorated:

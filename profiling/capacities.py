@@ -66,6 +66,8 @@ class LoadTrial(Summary, frozen=True, kw_only=True):
     """What it failed by, or why it says nothing."""
     why: str
     """The same in words; empty where it passed."""
+    throughput: float | None
+    """Answers as expected per second that came within the load's time: `rps` counts those that came after it as well."""
     in_flight: int | None
     """The most requests that were in flight at once."""
     unsent: int

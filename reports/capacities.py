@@ -22,10 +22,12 @@ _LIMITS = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One load as text; its runs in the order in which they were made."""
+    """One load as text; which of the runs it was."""
 
     load: str
-    runs: str
+    name: str
+    """The load with its unit."""
+    run: str
     rps: str
     p50: str
     p95: str
@@ -39,7 +41,7 @@ class Row:
 def rows(judgement: CapacityJudgement) -> tuple[Row, ...]:
     """The trials by load, one row for each run."""
     ordered = sorted(enumerate(judgement.trials), key=lambda pair: (pair[1].load, pair[0]))
-    return tuple(_row(trial, number + 1) for number, trial in ordered)
+    return tuple(_row(trial, number + 1, judgement.by) for number, trial in ordered)
 
 
 _WIDTHS = (9, 11, 9, 9, 17)
@@ -59,11 +61,12 @@ def lines(judgement: CapacityJudgement) -> Iterator[tuple[Sign, str]]:
         )
 
 
-def _row(trial: LoadTrial, number: int) -> Row:
+def _row(trial: LoadTrial, number: int, by: By) -> Row:
     return Row(
         load=short(trial.load),
-        runs=str(number),
-        rps=rate(trial.rps),
+        name=named(by, trial.load),
+        run=str(number),
+        rps=rate(trial.throughput),
         p50=format_ms(trial.p50_ms),
         p95=format_ms(trial.p95_ms),
         p99=format_ms(trial.p99_ms),

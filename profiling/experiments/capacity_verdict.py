@@ -9,7 +9,7 @@ from profiling.capacities import By, CapacityJudgement, CapacityRecord, LimitedB
 from profiling.experiments.bracket import Bracket
 from profiling.experiments.capacity import CONFIRMED, Capacity, load_of, policy_of
 from profiling.judging.load_lines import memory_in_flight, memory_per_load, saturation
-from profiling.judging.load_trials import GROWTH
+from profiling.judging.load_trials import GROWTH, NOT_KEPT
 from profiling.units import format_bytes, format_ms, format_number
 from profiling.values import Budget, Outcome
 
@@ -96,6 +96,8 @@ def _reason(failed: Sequence[LoadTrial]) -> str:
         return "it is OOM-killed" if first.ready else "it is OOM-killed before it is ready"
     if first.limited_by is LimitedBy.ERRORS and first.failures and first.outcome is Outcome.COMPLETED:
         return f"{first.failures:,} of {first.requests:,} requests fail"
+    if first.why.startswith(NOT_KEPT):
+        return NOT_KEPT
     return first.why
 
 

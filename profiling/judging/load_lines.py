@@ -80,12 +80,12 @@ def saturation(trials: Sequence[LoadTrial], by: By) -> Saturation | None:
         return None
     by_load: dict[float, list[LoadTrial]] = {}
     for trial in undisturbed(trials):
-        if trial.rps:
+        if trial.throughput:
             by_load.setdefault(trial.load, []).append(trial)
     if len(by_load) < straight.FEWEST_PLACES:
         return None
     loads = sorted(by_load)
-    rps = {load: median(trial.rps or 0.0 for trial in by_load[load]) for load in loads}
+    rps = {load: median(trial.throughput or 0.0 for trial in by_load[load]) for load in loads}
     most, first, last = max(rps.values()), loads[0], loads[-1]
     knee = most * first / rps[first]
     before = [load for load in loads if load * _BEYOND_KNEE <= last]

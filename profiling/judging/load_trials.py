@@ -12,6 +12,7 @@ from profiling.values import Budget, Outcome
 
 GROWTH = "growth"
 """The finding that no load is judged by: a leak is one at any load, and in a short run memory that settles looks like one."""
+NOT_KEPT = "the rate is not kept"
 _OF_MEMORY = ("oom-kill-at-start", "oom-kill", STUCK_AT_LIMIT, THRASHING, "headroom", "peak")
 _OF_LATENCY = ("p95",)
 
@@ -31,6 +32,7 @@ def judge_trial(run: AnalysedRun, stored: StoredRun, budget: Budget, by: By) -> 
         status=status,
         limited_by=limited_by,
         why=why,
+        throughput=offered.throughput(requests, result),
         in_flight=offered.most_in_flight(requests),
         unsent=offered.unsent(requests),
         load_peak_bytes=levels.peak_from_load(stored.samples, result),
@@ -82,8 +84,8 @@ def _late(failing: list[Finding], stored: StoredRun) -> str:
     if backlog is None or backlog.is_kept:
         return ""
     return (
-        f"the rate is not kept: while {backlog.due:,} requests were due in the second half of the load, {backlog.grown:,} more"
-        " came to wait"
+        f"{NOT_KEPT}: {backlog.grown:,} requests more wait at the end of the load than halfway, and {backlog.due:,} were due in"
+        " between"
     )
 
 

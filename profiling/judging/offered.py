@@ -32,6 +32,16 @@ def unsent(requests: Records) -> int:
     return len(requests) - len(sent(requests))
 
 
+def throughput(requests: Records, result: RunResult) -> float | None:
+    """Answers as expected per second, of those that came while the load was on: what waits at its end was not kept up with.
+    None where there was no load."""
+    start, end = result.load_start_ns, result.load_end_ns
+    if start is None or end is None or end <= start:
+        return None
+    over = requests["finished_ns"][requests["outcome"] == RequestOutcome.OK]
+    return float((over <= end).sum()) / ((end - start) / 1e9)
+
+
 def most_in_flight(requests: Records) -> int | None:
     """The largest number of requests that were in flight at one moment; None where none was sent."""
     found = sent(requests)

@@ -131,9 +131,9 @@ def _line(panel: Panel, line: MemoryLine, size: int, most: float) -> None:
 
 
 def _throughput(panel: Panel, judgement: CapacityJudgement, most: float) -> None:
-    panel.scale(most, _ROOM * (_highest(judgement.trials, lambda trial: trial.rps) or 1.0))
+    panel.scale(most, _ROOM * (_highest(judgement.trials, lambda trial: trial.throughput) or 1.0))
     panel.title("requests/s answered as expected")
-    _points(panel, judgement.trials, lambda trial: trial.rps, panel.theme.answered)
+    _points(panel, judgement.trials, lambda trial: trial.throughput, panel.theme.answered)
 
 
 def _p95(panel: Panel, judgement: CapacityJudgement, most: float) -> None:

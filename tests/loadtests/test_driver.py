@@ -462,7 +462,10 @@ def test_one_stall_of_a_second_is_felt_by_all_that_were_due_in_it(bench: Bench) 
         return ok(connection, received, closing)
 
     users, rate = 4, 40
-    with serving(behave) as server, bench.start(server.url, LoadPlan.constant(users, 3.0, rate=rate), hold=True) as load:
+    with (
+        serving(behave) as server,
+        bench.start(server.url, LoadPlan.constant(users, 3.0, rate=rate), hold=True) as load,
+    ):
         until(lambda: load.ready)
         begun = time.monotonic_ns()
         load.release()

@@ -29,14 +29,14 @@ def trial(load: float, **changes: Any) -> LoadTrial:
     figures = build.summary()
     fields: dict[str, Any] = {key: getattr(figures, key) for key in Summary.__struct_fields__}
     peak = round((50 + 8 * load) * MIB)
-    fields |= {"memory_limit_bytes": LIMIT, "peak_unreclaimable_bytes": peak, "rps": 10.0 * load}
+    fields |= {"memory_limit_bytes": LIMIT, "peak_unreclaimable_bytes": peak, "throughput": 10.0 * load}
     fields |= {"load": load, "status": "pass", "limited_by": None, "why": "", "in_flight": round(load), "unsent": 0}
     fields |= {"load_peak_bytes": peak, "startup_peak_bytes": 60 * MIB, "latencies": ()}
     return LoadTrial(**fields | changes)
 
 
 def killed(load: float) -> LoadTrial:
-    changes = {"oom_kills": 1, "outcome": Outcome.OOM_KILLED, "load_peak_bytes": LIMIT, "rps": 0.0}
+    changes = {"oom_kills": 1, "outcome": Outcome.OOM_KILLED, "load_peak_bytes": LIMIT, "throughput": 0.0}
     return trial(load, status="fail", limited_by=LimitedBy.OOM, why="OOM-killed once", **changes)
 
 
@@ -219,7 +219,9 @@ def test_the_knee_is_where_throughput_ends(knee: int, noise: float, seed: int) -
     rng = np.random.default_rng(seed)
 
     def saturating(load: float, _: int) -> LoadTrial:
-        return trial(load, rps=10 * min(load, knee) * (1 + rng.uniform(-noise, noise)), p95_ms=1000 * load / knee)
+        return trial(
+            load, throughput=10 * min(load, knee) * (1 + rng.uniform(-noise, noise)), p95_ms=1000 * load / knee
+        )
 
     _, found = searched(saturating, highest=256)
     assert found.saturation is not None
@@ -231,7 +233,7 @@ def test_the_knee_is_where_throughput_ends(knee: int, noise: float, seed: int) -
 def test_where_throughput_still_grows_there_is_no_knee() -> None:
     _, found = searched(holding(24))
     assert found.saturation is None
-    _, found = searched(lambda load, _: trial(load, rps=10 * load**0.7), highest=64)
+    _, found = searched(lambda load, _: trial(load, throughput=10 * load**0.7), highest=64)
     assert found.saturation is None
 
 

@@ -116,11 +116,15 @@ def test_nothing_sent_nothing_sampled_and_interrupted_say_nothing() -> None:
 def test_a_rate_is_kept_or_more_and_more_waits(rate: float, status: str) -> None:
     found = trial(open_loop(rate, users=1000), load=served(rate, 20), by=By.RATE)
     assert (found.status, found.load) == (status, rate)
+    assert found.throughput is not None
+    assert found.throughput == pytest.approx(min(rate, 20), rel=0.02)
     assert status == "pass" or (found.limited_by is LimitedBy.LATENCY and "the rate is not kept" in found.why)
 
 
 def test_requests_that_nobody_was_free_to_send_count_as_waiting() -> None:
-    never = build.requests(build.spread(200, build.LOAD_S + 1), latency_ms=0.0, outcome=RequestOutcome.NOT_SENT, status=0)
+    never = build.requests(
+        build.spread(200, build.LOAD_S + 1), latency_ms=0.0, outcome=RequestOutcome.NOT_SENT, status=0
+    )
     never["finished_ns"] = build.at(build.LOAD_END_S)
     load = np.concatenate([build.answers(20), never])
     load["sent_ns"][:20] = build.at(3)
