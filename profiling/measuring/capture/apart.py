@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +10,7 @@ from types import TracebackType
 import msgspec
 
 from profiling.errors import DataError
-from profiling.measuring import own_process
+from profiling.measuring.answering import Answering
 from profiling.stacks import Folded, Stacks
 
 _MODULE = "profiling.measuring.capture.folding"
@@ -25,13 +23,7 @@ class Folding:
         """Start it; see `folding.fold`."""
         self._captures = tuple(captures)
         self._at = at
-        self._process = subprocess.Popen(
-            own_process.full_command(_MODULE, at, *(os.fspath(path.absolute()) for path in captures)),
-            env=own_process.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # what memray says of a torn capture is expected
-        )
+        self.process = Answering(_MODULE, at, *(os.fspath(path.absolute()) for path in captures))
 
     def __enter__(self) -> Folding:
         return self
@@ -39,16 +31,13 @@ class Folding:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self.process.__exit__(kind, error, trace)
 
     def result(self, timeout_s: float | None = None) -> Stacks:
         """Waits for it. Raises `DataError` where nothing can be read, memray breaks, or it takes longer than that."""
         try:
-            said, _ = self._process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
+            said = self.process.answer(timeout_s)
+        except TimeoutError:
             megabytes = sum(path.stat().st_size for path in self._captures) / 1e6
             raise DataError(
                 f"{megabytes:.0f} MB of captures were not read within {timeout_s:g} s", "name fewer of them"
@@ -56,8 +45,7 @@ class Folding:
         try:
             answer = msgspec.msgpack.decode(said, type=Folded)
         except msgspec.MsgspecError:
-            status = self._process.returncode
-            how = signal.strsignal(-status) if status < 0 else f"exit status {status}"
+            how = self.process.how_it_ended()
             raise DataError(f"memray broke off reading {_named(self._captures)} ({how})", "record it again") from None
         if answer.problem is not None:
             raise DataError(*answer.problem)

@@ -201,12 +201,12 @@ def test_a_process_of_its_own_says_the_same_and_can_be_given_up(forked: tuple[Pa
         assert folding.result() == fold(forked, PEAK)
     with Folding(forked, PEAK) as folding, pytest.raises(DataError, match="within 0 s"):
         folding.result(timeout_s=0)
-    assert folding._process.poll() is not None
+    assert not folding.process.is_running
 
 
 def test_a_broken_reader_is_an_error_with_its_signal(forked: tuple[Path, ...]) -> None:
     with Folding(forked, PEAK) as folding:
-        folding._process.kill()
+        folding.process.give_up()
         with pytest.raises(DataError, match="Killed"):
             folding.result()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,13 +15,22 @@ from loadtests.plan import RequestTemplate
 from profiling.experiments import imports as experiment
 from profiling.experiments.imports import Imports
 from profiling.import_costs import ImportCosts, ModuleCost
+from profiling.measuring.capture import LAUNCHER
 from profiling.measuring.imports.start import ImportPlan, open_starter
 from profiling.measuring.sandboxes.cgroup import CgroupSandbox
 from profiling.values import Limits, Service, Target
 from tests.helpers import MIB, Recorder
-from tests.profiling.capture.programs import SCRIPTS, write
+from tests.profiling.capture.programs import SCRIPTS, alone, write
 
 NOISE = 128 * 1024
+
+LAZY = {
+    "app": "import big\nfrom used import Base\nimport shares\nimport numbers as n\nclass Own(Base):\n    pass",
+    "big": "import shared\nheld = bytearray(40 << 20)",
+    "used": "class Base:\n    held = bytearray(15 << 20)",
+    "shares": "import shared",
+    "shared": "held = bytearray(25 << 20)",
+}
 
 
 def program(directory: Path, **files: str) -> Path:
@@ -78,3 +88,13 @@ def module(costs: ImportCosts, name: str) -> ModuleCost:
 def holds(measured: int, mib: float) -> bool:
     """Whether a figure is what was planted, to 2 % or 128 KiB."""
     return abs(measured - mib * MIB) <= max(0.02 * mib * MIB, NOISE)
+
+
+def under_recorder(directory: Path, lazy: str) -> subprocess.CompletedProcess[str]:
+    """The recorder alone, without a sandbox; `lazy` as its option."""
+    recorder = LAUNCHER.parents[1] / "imports" / "recorder.py"
+    compiled = f"compile(open({str(recorder)!r}).read(), '<frozen importlib._bootstrap>', 'exec')"
+    code = f"import marshal; print(marshal.dumps({compiled}).hex())"
+    (directory / "recorder.bin").write_bytes(bytes.fromhex(alone([sys.executable, "-c", code], directory).stdout))
+    command = [sys.executable, str(LAUNCHER), "--recorder", "recorder.bin", "--output", "out.tsv"]
+    return alone([*command, *(["--lazy", lazy] if lazy else []), "--", "app.py"], directory)

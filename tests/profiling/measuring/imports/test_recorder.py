@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from profiling.import_costs import ImportCosts
-from profiling.measuring.capture import LAUNCHER, CannotTrackError
+from profiling.measuring.capture import CannotTrackError
 from profiling.measuring.imports.kernel import counters_lag, default_limit
 from tests.helpers import MIB, our_cgroups
 from tests.profiling.capture.programs import alone, write
 
-from .recorded import holds, module, program, record
+from .recorded import LAZY, holds, module, program, record, under_recorder
 
 TREE = {
     "app": "import pack.inner\nimport last\nheld = bytearray(10 << 20)",
@@ -160,106 +160,6 @@ def test_spread_is_told_over_several_starts(tmp_path: Path) -> None:
     assert app.anon_high_bytes - app.anon_low_bytes < MIB
 
 
-LAZY = {
-    "app": "import big\nfrom used import Base\nimport shares\nimport numbers as n\nclass Own(Base):\n    pass",
-    "big": "import shared\nheld = bytearray(40 << 20)",
-    "used": "class Base:\n    held = bytearray(15 << 20)",
-    "shares": "import shared",
-    "shared": "held = bytearray(25 << 20)",
-}
-
-
-def test_what_a_later_import_would_save_is_measured(tmp_path: Path) -> None:
-    found = record(program(tmp_path / "p", **LAZY), "app", lazy=5)
-    lines = {line.line: line for line in found.lazy}
-    big = lines["app.py:1"]
-    assert big.imports == ("big",)
-    assert holds(big.computed_anon_bytes, 40), "shared is needed by another as well"
-    assert big.measured_anon_bytes is not None
-    assert holds(big.measured_anon_bytes, 40)
-    used = lines["app.py:2"]
-    assert holds(used.computed_anon_bytes, 15)
-    assert used.measured_anon_bytes is not None
-    assert abs(used.measured_anon_bytes) < MIB, "a base class is needed at once"
-    assert "used while" in used.note
-    assert "app.py:3" not in lines, "shared stays loaded through big"
-    assert found.lazy[0].line == "app.py:1"
-
-
-def test_what_cannot_be_put_off_says_why(tmp_path: Path) -> None:
-    files = {
-        "app": "from big import Failure\ntry:\n    raise ValueError\nexcept Failure:\n    pass\nexcept ValueError:\n    pass",
-        "big": "class Failure(Exception):\n    held = bytearray(9 << 20)",
-    }
-    (line,) = record(program(tmp_path / "p", **files), "app", lazy=1).lazy
-    assert line.measured_anon_bytes is None
-    assert "could not be put off: TypeError: catching classes" in line.note
-
-
-@pytest.mark.parametrize(
-    ("use", "value"),
-    [
-        ("import mod", "type(mod).__name__ == 'Lazy' and mod.VALUE == 7"),
-        ("import mod.sub", "mod.sub.VALUE == 8"),
-        ("import mod.sub as sub", "sub.VALUE == 8"),
-        ("from mod import sub", "sub.VALUE == 8"),
-        (
-            "from mod import VALUE",
-            "VALUE + 1 == 8 and 1 + VALUE == 8 and VALUE < 9 and bool(VALUE) and hash(VALUE) == hash(7)",
-        ),
-        ("from mod import Kind", "isinstance(Kind(), Kind) and issubclass(Kind, Kind) and Kind.__name__ == 'Kind'"),
-        (
-            "from mod import Kind",
-            "type('Sub', (), {}) and [i for i in type('X', (Kind.real(),), {}).__mro__][1] is Kind.real()",
-        ),
-        ("from mod import decorate", "decorate(len)([1, 2]) == 2"),
-        (
-            "from mod import LIST",
-            "len(LIST) == 2 and list(LIST) == [1, 2] and LIST[0] == 1 and 2 in LIST and LIST == [1, 2]",
-        ),
-        ("from mod import Kind", "(Kind | None) == (Kind.real() | None)"),
-        ("from mod import manager", "manager.__enter__() == 3"),
-        ("from mod import VALUE, LIST", "f'{VALUE:03d} {LIST}' == '007 [1, 2]'"),
-        ("from mod import *", "VALUE == 7"),
-    ],
-)
-def test_an_import_that_is_put_off_behaves_like_one_that_is_not(use: str, value: str, tmp_path: Path) -> None:
-    """By the recorder alone, without a sandbox: what is bound is carried out at its first use, whatever that is."""
-    directory = program(
-        tmp_path / "p",
-        mod____init__="""
-            VALUE = 7
-            LIST = [1, 2]
-            def decorate(function):
-                return function
-            class Kind:
-                @classmethod
-                def real(cls):
-                    return cls
-            class _Manager:
-                def __enter__(self):
-                    return 3
-                def __exit__(self, *error):
-                    pass
-            manager = _Manager()
-        """,
-        mod__sub="VALUE = 8",
-        app=f"import sys\n{use}\nloaded = 'mod' in sys.modules\nprint(loaded, {value})",
-    )
-    done = _under_recorder(directory, f"{directory / 'app.py'}:2")
-    assert done.stderr == ""
-    assert done.stdout.split() == [str("*" in use), "True"]
-
-
-def _under_recorder(directory: Path, lazy: str) -> subprocess.CompletedProcess[str]:
-    recorder = LAUNCHER.parents[1] / "imports" / "recorder.py"
-    compiled = f"compile(open({str(recorder)!r}).read(), '<frozen importlib._bootstrap>', 'exec')"
-    code = f"import marshal; print(marshal.dumps({compiled}).hex())"
-    (directory / "recorder.bin").write_bytes(bytes.fromhex(alone([sys.executable, "-c", code], directory).stdout))
-    command = [sys.executable, str(LAUNCHER), "--recorder", "recorder.bin", "--output", "out.tsv"]
-    return alone([*command, *(["--lazy", lazy] if lazy else []), "--", "app.py"], directory)
-
-
 def test_the_program_finds_nothing_of_ours_and_its_tracebacks_are_its_own(tmp_path: Path) -> None:
     directory = program(
         tmp_path / "p",
@@ -272,7 +172,7 @@ def test_the_program_finds_nothing_of_ours_and_its_tracebacks_are_its_own(tmp_pa
         noisy="import warnings\nwarnings.warn('look here', stacklevel=2)",
         broken="def fail():\n    raise RuntimeError('on purpose')\nfail()",
     )
-    expected, done = alone([sys.executable, "app.py"], directory), _under_recorder(directory, "")
+    expected, done = alone([sys.executable, "app.py"], directory), under_recorder(directory, "")
     assert json.loads(done.stdout) == []
     assert done.returncode == expected.returncode == 1
 
