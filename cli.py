@@ -29,10 +29,11 @@ _COMMANDS = {
     "verify": "Before the deploy: one service under its limits, a checklist, pass or fail.",
     "observe": "The memory of what runs already: a container, a cgroup or a process, with or without load.",
     "self-check": "What a gate on this machine can detect, by regressions of known size.",
+    "size": "The smallest memory limit that passes, with a failure on its other side, and the smallest plans.",
     "serve": "The reference backend under a memory limit, in the foreground.",
 }
 
-_OF_A_COMMAND = [[name] for name in ("capacity", "compare", "imports", "profile", "serve", "verify")]
+_OF_A_COMMAND = [[name] for name in ("capacity", "compare", "imports", "profile", "serve", "size", "verify")]
 """Those that take a service's command after --, or say themselves why not."""
 
 _EXIT_CODES = """\b

@@ -13,6 +13,7 @@ import msgspec
 from loadtests.plan import LoadPlan
 from profiling import config, reference
 from profiling.errors import ConfigError
+from profiling.manifests.catalogue import Plan
 from profiling.manifests.service import ManifestService
 from profiling.units import format_bytes
 from profiling.values import Budget, Limits, Service, Target, Variant
@@ -35,6 +36,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None
     notes: tuple[str, ...] = ()
     """What a reader should know of where these values came from."""
+    memory_given: bool = True
+    """The limit was said by somebody or a manifest."""
+    plans: tuple[Plan, ...] = ()
+    """The config file's own, beside those of the catalogue."""
 
     def variant(self, name: str) -> Variant:
         return next(variant for variant in self.variants if variant.name == name)
@@ -52,8 +57,10 @@ def make_job(
     users: int | None = None,
     duration: float | None = None,
     rate: float | None = None,
+    otherwise_bytes: int | None = None,
 ) -> Job:
-    """What the options say, over what the config file says, over the defaults. Raises ConfigError."""
+    """What the options say, over what the config file says, over the defaults. `otherwise_bytes`: the limit of a single
+    service for which nobody says one; None: that is an error. Raises ConfigError."""
     said = config_of(target, command)
     if said is None:
         measured = reference.target(checkpoint or reference.CHECKPOINTS[0])
@@ -69,6 +76,9 @@ def make_job(
         )
     elif checkpoint is not None:
         raise ConfigError("--checkpoint is for the reference target only", "leave it out")
+    memory_given = said.target.is_system or memory is not None or said.memory_bytes is not None
+    if not memory_given:
+        memory = otherwise_bytes
     return Job(
         target=_with_build_args(said.target, build_arg),
         limits=_sum_of_limits(said.target, memory, cpus) if said.target.is_system else _limits(said, memory, cpus),
@@ -79,6 +89,8 @@ def make_job(
         budget=said.budget,
         notes=tuple(note for manifest in said.manifests for note in _notes(manifest)),
         port=port,
+        memory_given=memory_given,
+        plans=said.plans,
     )
 
 

@@ -11,7 +11,7 @@ from profiling import reference
 from profiling.manifests.node import MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES
 from profiling.measuring import capture
 from profiling.measuring.sandboxes.containers import ENGINES
-from profiling.units import MIB, format_bytes, parse_bytes, parse_seconds
+from profiling.units import MIB, format_bytes, parse_bytes, parse_fraction, parse_seconds
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -75,9 +75,17 @@ def _number(text: str, low: float, high: float) -> float:
     return value
 
 
+def _headroom(text: str) -> float:
+    share = parse_fraction(text)
+    if not share < 1:
+        raise ValueError(f"{text!r} leaves nothing to run in; it must be less than 100%")
+    return share
+
+
 MEMORY = _Text("size", _memory)
 RATE = _Text("number", _rate)
 SIZE = _Text("size", parse_bytes)
+FRACTION = _Text("share", _headroom)
 SECONDS = _Text("duration", _positive_seconds)
 
 

@@ -12,7 +12,7 @@ from commands.self_check import SelfChecked
 from profiling.config.schema import config_schema
 from profiling.import_costs import ImportCosts
 from profiling.values import Value
-from reports.documents import Capacity, Comparison, Differed, Gated, Profiled, Verification
+from reports.documents import Capacity, Comparison, Differed, Gated, Profiled, Sized, Verification
 
 CONFIG = "config"
 
@@ -49,7 +49,8 @@ DOCUMENTS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "observe": (Comparison,),
     "profile": (Profiled,),
     "self-check": (SelfChecked,),
-    "report": (Comparison, Verification, Gated, Capacity, ImportCosts, Differed, SeriesFiles),
+    "report": (Comparison, Verification, Gated, Capacity, Sized, ImportCosts, Differed, SeriesFiles),
+    "size": (Sized,),
     "verify": (Verification,),
 }
 """By command, what its --json can be; `error` is every command's."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from rich.console import Console
+from rich.text import Text
 
 from profiling.capacities import By, CapacityJudgement, LimitedBy, LoadTrial
 from profiling.experiments.capacity_verdict import named, short
 from profiling.units import format_bytes, format_ms
 from reports.figures import count, rate
 from reports.words import BAD, GOOD, UNSURE, Sign, of_limit
+from reports.wrapping import wrapped
 
 _LIMITS = {
     LimitedBy.OOM: "memory",
@@ -45,20 +49,27 @@ def rows(judgement: CapacityJudgement) -> tuple[Row, ...]:
 
 
 _WIDTHS = (9, 11, 9, 9, 17)
-HEADS = "".join(
-    f"{head:>{width}}" for head, width in zip(("load", "requests/s", "p50", "p95", "peak"), _WIDTHS, strict=True)
-)
-"""The names of the columns of `lines`."""
+_HEADS = ("load", "requests/s", "p50", "p95", "peak")
 
 
-def lines(judgement: CapacityJudgement) -> Iterator[tuple[Sign, str]]:
-    """The rows for a terminal, in columns."""
+def show(console: Console, judgement: CapacityJudgement, styles: Mapping[str, str]) -> None:
+    """Every trial by its load, and what the memory of larger loads would be. `styles`: rich's, by the tone of a sign."""
+    console.print(Text("Trials", style="bold").append(", by load", style="not bold dim"))
+    console.print(Text(f"    {_in_columns(_HEADS)}", style="dim"), soft_wrap=True)
     for row in rows(judgement):
-        cells = (row.load, row.rps, row.p50, row.p95, row.peak)
-        yield (
-            row.sign,
-            "".join(f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True)) + f"  {row.sign.word}",
-        )
+        line = f"{_in_columns((row.load, row.rps, row.p50, row.p95, row.peak))}  {row.sign.word}"
+        sign = Text(f"  {row.sign.symbol} ", style=styles[row.sign.tone])
+        console.print(sign.append(line, style="not bold default"), soft_wrap=True)
+    console.print()
+    if found := forecasts(judgement):
+        console.print(Text("Memory of larger loads (extrapolated)", style="bold"))
+        for line in found:
+            wrapped(console, Text(line), "  · ")
+        console.print()
+
+
+def _in_columns(cells: Sequence[str]) -> str:
+    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True))
 
 
 def _row(trial: LoadTrial, number: int, by: By) -> Row:

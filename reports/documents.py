@@ -11,6 +11,7 @@ from profiling.differences import Difference
 from profiling.judgements import Check, Claim, Summary
 from profiling.profiles import LedgerEntry, Profile
 from profiling.regressions import GateVerdict, MetricChange, Side
+from profiling.sizing import FittingPlan, SizeVerdict
 from profiling.values import SCHEMA_VERSION, Value
 
 
@@ -79,6 +80,28 @@ class Capacity(Value, frozen=True, kw_only=True):
     memory_in_flight: MemoryLine | None
     saturation: Saturation | None
     notes: tuple[str, ...]
+    autopsies: tuple[Autopsy, ...] = ()
+    report: str
+
+
+class Sized(Value, frozen=True, kw_only=True):
+    """`size --json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    command: str = "size"
+    verdict: SizeVerdict
+    sentence: str
+    smallest_passing_bytes: int | None
+    largest_failing_bytes: int | None
+    largest_killed_bytes: int | None
+    """The largest limit at which the kernel killed it; null where what failed was something else."""
+    need_bytes: int | None
+    """What a plan's headroom is counted from."""
+    headroom: float
+    """What was asked of a plan, as a fraction of its memory."""
+    plans: tuple[FittingPlan, ...]
+    trials: tuple[Summary, ...]
+    """Every run, in order, confirmations included."""
     autopsies: tuple[Autopsy, ...] = ()
     report: str
 

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from profiling.capacities import CapacityJudgement
 from profiling.judgements import Summary
@@ -22,6 +23,7 @@ from reports.autopsy.words import PAGE_NAME, kill_count, run_name, telling
 from reports.figures import GROUPS, NONE, count, headroom, rate
 from reports.gating import how_often, rows
 from reports.page import environment
+from reports.sizing import limit_rows, measured_with, no_plan, plain_limits, plan_heading, plan_rows
 from reports.strips import strip
 from reports.words import (
     CHECK_NAMES,
@@ -81,6 +83,7 @@ def render_html(report: Report) -> str:
         roots=source_roots(report),
         change_rows=[(row, strip(row.metric)) for row in rows(report.gate)] if report.gate else [],
         **_capacity(report.capacity),
+        sized=_sized(report),
         single=len(report.runs) == 1,
         shows_load=plots.shows_load(report.runs),
         left_out=max(0, len(pictured(report.runs)) - plots.RUNS_AT_MOST),
@@ -110,6 +113,22 @@ def _pictures(draw: Callable[[bool], tuple[str, str]]) -> dict[str, str]:
         light, dark = draw(width == "narrow")
         pictures[f"light_{width}"], pictures[f"dark_{width}"] = _data_uri(light), _data_uri(dark)
     return pictures
+
+
+def _sized(report: Report) -> dict[str, Any] | None:
+    """What the section of `size` shows: its picture, the limits and the plans."""
+    found = report.size
+    if found is None:
+        return None
+    return {
+        "pictures": _pictures(lambda narrow: plots.limits_svgs(found, narrow=narrow)),
+        "alt": "; ".join(f"{limit}: {text}" for _, limit, text in plain_limits(found)),
+        "limits": limit_rows(found),
+        "plans": plan_rows(found),
+        "plan_heading": plan_heading(found),
+        "measured_with": measured_with(found),
+        "no_plan": no_plan(found),
+    }
 
 
 def _ledgers(report: Report) -> list[tuple[Profile, dict[str, str]]]:

@@ -13,7 +13,8 @@ from profiling.capacities import By, CapacityJudgement
 from profiling.judging.report import Report
 from profiling.profiles import Profile
 from profiling.regressions import GateJudgement
-from reports.documents import Capacity, Comparison, Gated, Verification
+from profiling.sizing import SizeJudgement
+from reports.documents import Capacity, Comparison, Gated, Sized, Verification
 from reports.text import render_text, terminal
 from reports.words import report_path
 
@@ -26,6 +27,8 @@ def render_json(report: Report) -> str:
         return _dump(_gated(report, report.gate))
     if report.capacity is not None:
         return _dump(_capacity(report, report.capacity))
+    if report.size is not None:
+        return _dump(_sized(report, report.size))
     document = Comparison(
         command=report.command,
         claim=report.verdict.claim,
@@ -79,6 +82,23 @@ def _capacity(report: Report, found: CapacityJudgement) -> Capacity:
         memory_in_flight=found.memory_in_flight,
         saturation=found.saturation,
         notes=found.notes,
+        autopsies=report.autopsies,
+        report=report_path(report),
+    )
+
+
+def _sized(report: Report, found: SizeJudgement) -> Sized:
+    """The document of `size --json`."""
+    return Sized(
+        verdict=found.verdict,
+        sentence=found.sentence,
+        smallest_passing_bytes=found.smallest_passing_bytes,
+        largest_failing_bytes=found.largest_failing_bytes,
+        largest_killed_bytes=found.largest_killed_bytes,
+        need_bytes=found.need_bytes,
+        headroom=found.headroom,
+        plans=found.plans,
+        trials=report.trials,
         autopsies=report.autopsies,
         report=report_path(report),
     )

@@ -22,6 +22,7 @@ from reports import capacities, ledger
 from reports.autopsy.words import kill_count, page_path, run_name, telling, when
 from reports.figures import NONE, count, headroom, rate
 from reports.gating import how_often, plain_lines
+from reports.sizing import measured_with, no_plan, plain_limits, plan_heading, plan_rows
 from reports.words import (
     BAD,
     CHECK_NAMES,
@@ -45,6 +46,7 @@ from reports.words import (
     source_roots,
     verdict_sign,
 )
+from reports.wrapping import wrapped
 
 PIPE_WIDTH = 80
 MAX_WIDTH = 120
@@ -76,7 +78,9 @@ def render_text(report: Report, width: int = PIPE_WIDTH, colour: bool = False) -
     )
     _verdict(console, report)
     _changes(console, report)
-    _capacity(console, report)
+    if report.capacity is not None:
+        capacities.show(console, report.capacity, _STYLES)
+    _sizes(console, report)
     _checks(console, report)
     _api_problems(console, report)
     _runs(console, report)
@@ -127,20 +131,29 @@ def _changes(console: Console, report: Report) -> None:
     console.print()
 
 
-def _capacity(console: Console, report: Report) -> None:
-    """Of `capacity`: every trial by its load, and what the memory of larger loads would be."""
-    if report.capacity is None:
+def _sizes(console: Console, report: Report) -> None:
+    """The limits that were tried, and the plans."""
+    if report.size is None:
         return
-    console.print(Text("Trials", style="bold").append(", by load", style="not bold dim"))
-    console.print(Text(f"    {capacities.HEADS}", style="dim"), soft_wrap=True)
-    for sign, line in capacities.lines(report.capacity):
-        style = _STYLES[sign.tone]
-        console.print(Text(f"  {sign.symbol} ", style=style).append(line, style="not bold default"), soft_wrap=True)
+    console.print(Text("Limits tried", style="bold"))
+    for sign, limit, text in plain_limits(report.size):
+        name = Text(f"{limit}: ", style="bold").append(text, style="not bold")
+        wrapped(console, name, f"  {sign.symbol} ", style=_STYLES[sign.tone])
     console.print()
-    if found := capacities.forecasts(report.capacity):
-        console.print(Text("Memory of larger loads (extrapolated)", style="bold"))
-        for line in found:
-            wrapped(console, Text(line), "  · ")
+    rows = plan_rows(report.size)
+    if rows or no_plan(report.size):
+        console.print(Text(plan_heading(report.size), style="bold"))
+    if not rows and no_plan(report.size):
+        wrapped(console, Text(no_plan(report.size)), "  ")
+    for plan in rows:
+        parts = [plan.memory, f"{plan.headroom} headroom", *(part for part in (plan.cpus, plan.price) if part != NONE)]
+        line = Text(f"{plan.provider} {plan.name}: ", style="bold").append(", ".join(parts), style="not bold")
+        wrapped(console, line, "  · ")
+        if plan.note:
+            wrapped(console, Text(plan.note), "    ", style="dim")
+    if rows:
+        wrapped(console, Text(measured_with(report.size)), "  ", style="dim")
+    if rows or no_plan(report.size):
         console.print()
 
 
@@ -174,15 +187,6 @@ def _api_problems(console: Console, report: Report) -> None:
     if rest > 0:
         console.print(Text(f"    and {rest} more in the report", style="dim"))
     console.print()
-
-
-def wrapped(console: Console, text: Text, first: str, style: str = "") -> None:
-    """`text` behind `first`, its further lines indented to the same column."""
-    indent = cell_len(first)
-    lines = text.wrap(console, max(10, console.width - indent))
-    for number, line in enumerate(lines):
-        line.rstrip()
-        console.print(Text(first if number == 0 else " " * indent, style=style).append_text(line), soft_wrap=True)
 
 
 def _runs(console: Console, report: Report) -> None:

@@ -19,6 +19,7 @@ from profiling.judging.findings import STUCK_AT_LIMIT
 from profiling.judging.report import AnalysedRun, Report
 from profiling.profiles import Frame, HeldMemory, Profile
 from profiling.regressions import GateVerdict
+from profiling.sizing import SizeVerdict
 from profiling.units import format_bytes
 from profiling.values import ApiProblem, Outcome
 
@@ -109,6 +110,12 @@ GATE_VERDICTS: dict[GateVerdict, Sign] = {
     GateVerdict.INCONCLUSIVE: Sign("inconclusive", "?", UNSURE),
 }
 
+SIZE_VERDICTS: dict[SizeVerdict, Sign] = {
+    SizeVerdict.SIZED: Sign("sized", "✓", GOOD),
+    SizeVerdict.NEVER_PASSES: Sign("passes at no limit", "✗", BAD),
+    SizeVerdict.INCONCLUSIVE: Sign("inconclusive", "?", UNSURE),
+}
+
 
 def outcome_sign(summary: Summary) -> Sign:
     """How a run ended, in a word. One that ran to the end and still failed is not shown as good."""
@@ -128,6 +135,8 @@ def verdict_sign(report: Report) -> Sign:
         return GATE_VERDICTS[report.gate.verdict]
     if report.capacity is not None:
         return _capacity_sign(report.capacity, status)
+    if report.size is not None:
+        return SIZE_VERDICTS[report.size.verdict]
     if report.checks:
         return Sign(_VERIFIED[verdict.status], status.symbol, status.tone)
     if len(report.runs) == 1 and report.runs[0].result.watched and verdict.status != "fail":

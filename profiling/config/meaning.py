@@ -12,6 +12,7 @@ from loadtests.plan import RequestTemplate, read_queries
 from profiling.config.checks import check, check_what_runs, plans, tables
 from profiling.config.tables import ByteSize, ConfigFile, RequestTable, TargetTable
 from profiling.manifests import catalogue, detect
+from profiling.manifests.catalogue import Plan
 from profiling.manifests.service import ManifestService
 from profiling.values import ApiDocument, Budget, Build, Image, Limits, Service, Target, Variant
 
@@ -33,6 +34,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     users: int | None
     duration_s: float | None
     rate: float | None
+    plans: tuple[Plan, ...] = ()
+    """The file's own."""
     manifests: tuple[ManifestService, ...] = ()
     """What the manifests say, for whoever wants to know more of it: notes, variables that were left out."""
 
@@ -79,6 +82,7 @@ def meaning(file: ConfigFile, base: Path) -> Config:
         users=file.load.users,
         duration_s=_plain(float, file.load.duration),
         rate=file.load.rate,
+        plans=plans(file),
         manifests=tuple(each.manifest for each in found if each.manifest is not None),
     )
 

@@ -9,8 +9,9 @@ import msgspec
 
 from profiling.autopsies import Autopsy
 from profiling.errors import DataError
-from profiling.experiments import capacity_record, capacity_verdict, gate_record, imports
+from profiling.experiments import capacity_record, capacity_verdict, gate_record, imports, size_record, size_verdict
 from profiling.experiments.gate_verdict import judge
+from profiling.experiments.size import Size
 from profiling.judgements import Claim, Verdict
 from profiling.judging.analysis import analyse
 from profiling.judging.autopsy import autopsy
@@ -18,12 +19,14 @@ from profiling.judging.checklist import judge_checks
 from profiling.judging.checks import check
 from profiling.judging.findings import with_findings
 from profiling.judging.imports.blame import with_imports
+from profiling.judging.limits import tried
 from profiling.judging.report import AnalysedRun, Report
 from profiling.judging.verdict import judge_comparison
 from profiling.manifests.secrets import redacted_words
 from profiling.measuring import store
 from profiling.profiles import Profile
 from profiling.regressions import GateVerdict
+from profiling.sizing import SizeVerdict, Tried
 from profiling.values import SCHEMA_VERSION, Budget, Value
 
 FILE_NAME = "experiment.json"
@@ -31,12 +34,18 @@ VERIFY = "verify"
 OBSERVE = "observe"
 GATE = "gate"
 CAPACITY = "capacity"
+SIZE = "size"
 _STATUS_OF_GATE = {
     GateVerdict.PASS: "pass",
     GateVerdict.IMPROVED: "pass",
     GateVerdict.REGRESSED: "fail",
     GateVerdict.OVER_BUDGET: "fail",
     GateVerdict.INCONCLUSIVE: "inconclusive",
+}
+_STATUS_OF_SIZE = {
+    SizeVerdict.SIZED: "pass",
+    SizeVerdict.NEVER_PASSES: "fail",
+    SizeVerdict.INCONCLUSIVE: "inconclusive",
 }
 _PHASES_OF_A_RUN = ("start", "load")
 
@@ -102,6 +111,8 @@ def report(directory: Path, experiment: Experiment) -> Report:
         return _gated(directory, experiment)
     if experiment.command == CAPACITY and experiment.runs:
         return _searched(directory, experiment)
+    if experiment.command == SIZE and experiment.runs:
+        return _sized(directory, experiment)
     runs = [load_run(directory / name, experiment.budget) for name in experiment.runs]
     if not runs:
         raise DataError(f"{directory} has no run: the experiment ended before its first", "make it again")
@@ -210,8 +221,44 @@ def _searched(directory: Path, experiment: Experiment) -> Report:
         created_at=experiment.created_at,
         beside_share=None,
         directory=str(directory.resolve()),
-        autopsies=_autopsies(directory, experiment),
+        autopsies=_autopsies(directory, msgspec.structs.replace(experiment, runs=places)),
         capacity=found,
+    )
+
+
+def load_tried(directory: Path, budget: Budget) -> tuple[AnalysedRun, Tried]:
+    """One run of a search for a limit from disk, and what it says of its limit. Raises DataError."""
+    stored = store.load(directory)
+    run = with_findings(analyse(stored), stored, budget)
+    return run, tried(run, stored)
+
+
+def _sized(directory: Path, experiment: Experiment) -> Report:
+    """The report of `size`: what all runs say, and of the runs one on each side of the border."""
+    every, trials = zip(*(load_tried(directory / name, experiment.budget) for name in experiment.runs), strict=True)
+    size = Size(size_record.load(directory), experiment.candidate, experiment.budget.min_headroom)
+    found = size_verdict.judge(size, trials)
+    shown = size_verdict.shown(found)
+    return Report(
+        command=experiment.command,
+        verdict=Verdict(
+            claim=Claim.INCONCLUSIVE,
+            status=_STATUS_OF_SIZE[found.verdict],
+            sentence=found.sentence,
+            evidence=found.evidence,
+        ),
+        candidate=None,
+        runs=tuple(every[number] for number in shown),
+        profiles=experiment.profiles,
+        argv=redacted_words(experiment.argv),
+        created_at=experiment.created_at,
+        beside_share=_beside_share(directory, experiment, every),
+        directory=str(directory.resolve()),
+        autopsies=_autopsies(
+            directory, msgspec.structs.replace(experiment, runs=tuple(experiment.runs[number] for number in shown))
+        ),
+        size=found,
+        trials=tuple(run.summary for run in every),
     )
 
 

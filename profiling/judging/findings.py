@@ -163,7 +163,7 @@ def _stuck(run: AnalysedRun, stored: StoredRun) -> list[Finding]:
             id=STUCK_AT_LIMIT,
             level="fail",
             message=f"stuck at the limit of {format_bytes(summary.memory_limit_bytes)}: not killed, but it read"
-            f" {format_bytes(_read_again(stored))} of its own code and files again and again, and answered"
+            f" {format_bytes(read_again(_under_load(stored)))} of its own code and files again and again, and answered"
             f" {format_percent(summary.availability)} of the requests",
             hint="it hangs until the kernel finds nothing more to take back; for its users that is as good as dead",
         )
@@ -184,7 +184,7 @@ def _thrashing(run: AnalysedRun, stored: StoredRun, *, suffers: bool) -> list[Fi
             id=THRASHING,
             level="fail" if suffers else "warn",
             message=f"thrashing: {format_percent(share)} of the load's time all of it waited for memory, and it read"
-            f" {format_bytes(_read_again(stored))} of its own code and files again",
+            f" {format_bytes(read_again(_under_load(stored)))} of its own code and files again",
             hint="what it holds leaves too little for the code that it runs; raise the limit, or hold less",
         )
     ]
@@ -198,9 +198,8 @@ def _under_load(stored: StoredRun) -> Records:
     return stored.samples[(t_ns >= result.load_start_ns) & (t_ns <= (result.load_end_ns or result.end_ns))]
 
 
-def _read_again(stored: StoredRun) -> int:
-    """Bytes of files that were read again under load, after the kernel had taken them back."""
-    records = _under_load(stored)
+def read_again(records: Records) -> int:
+    """Bytes of files that were read again between the first sample and the last, after the kernel had taken them back."""
     return int(records["refault_file"][-1] - records["refault_file"][0]) * _PAGE if len(records) else 0
 
 

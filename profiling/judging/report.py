@@ -15,6 +15,7 @@ from profiling.capacities import CapacityJudgement
 from profiling.judgements import Check, Summary, Verdict
 from profiling.profiles import Profile
 from profiling.regressions import GateJudgement
+from profiling.sizing import SizeJudgement
 from profiling.values import RunResult
 
 Array = NDArray[np.float64]
@@ -96,3 +97,7 @@ class Report:
     """What `capacity` says; the runs are then the largest load that passed and the smallest that failed."""
     autopsies: tuple[Autopsy, ...] = ()
     """Of the runs and memray passes in which the kernel killed; paths in them are absolute."""
+    size: SizeJudgement | None = None
+    """What `size` says; the runs are then one on each side of the border."""
+    trials: tuple[Summary, ...] = ()
+    """All runs of a search, of which `runs` shows some."""

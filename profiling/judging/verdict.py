@@ -55,13 +55,13 @@ def judge_one(run: AnalysedRun) -> Verdict:
     subject = f"{run.result.target.name} ({summary.name})" if summary.name != run.result.target.name else summary.name
     failing = next((finding.message for finding in summary.findings if finding.level == "fail"), None)
     if run.result.watched is not None:
-        return judge_watch(run, status, failing, _nothing_said(run))
+        return judge_watch(run, status, failing, nothing_said(run))
     if status == "pass":
         sentence = f"{subject} holds: {_survival(summary)}."
     elif status == "fail":
         sentence = f"{subject} does not hold: {failing or summary.stop_reason or summary.outcome.value}."
     else:
-        sentence = f"Nothing can be said about {subject}: {_nothing_said(run)}."
+        sentence = f"Nothing can be said about {subject}: {nothing_said(run)}."
     return Verdict(claim=Claim.INCONCLUSIVE, status=status, sentence=sentence, evidence=(_evidence(summary),))
 
 
@@ -159,7 +159,7 @@ def _sentence(claim: Claim, mine: list[AnalysedRun], shown: list[AnalysedRun], o
 def _why_not(mine: list[AnalysedRun], others: list[list[AnalysedRun]]) -> str:
     for run in mine:
         if run_status(run) == "inconclusive":
-            return f"{run.result.variant}: {_nothing_said(run)}"
+            return f"{run.result.variant}: {nothing_said(run)}"
         if run.summary.failures:
             return f"{run.result.variant} survived, but {run.summary.failures:,} of {run.summary.requests:,} requests failed"
     for group in others:
@@ -169,11 +169,11 @@ def _why_not(mine: list[AnalysedRun], others: list[list[AnalysedRun]]) -> str:
             if is_stuck(run) and not any(other.summary.oom_kills for other in group):
                 return f"{run.result.variant} hung at the limit and answered nothing, but the kernel did not kill it"
             if not run.summary.oom_kills and not _survived(run):
-                return f"{run.result.variant}: {_nothing_said(run)}, without an OOM kill"
+                return f"{run.result.variant}: {nothing_said(run)}, without an OOM kill"
     return "the runs of one variant contradict each other: killed in one, alive in another"
 
 
-def _nothing_said(run: AnalysedRun) -> str:
+def nothing_said(run: AnalysedRun) -> str:
     """Why a run shows nothing, in a few words."""
     summary = run.summary
     if run.result.load_problem:

@@ -130,6 +130,22 @@ class Panel:
             zorder=9,
         )
 
+    def dot(self, x: float, y: float, marker: str, *, colour: str, hollow: bool = False) -> None:
+        """A mark of matplotlib's at a pixel."""
+        self.axes.plot(
+            [x],
+            [y],
+            transform=self._pixels,
+            marker=marker,
+            markersize=8,
+            color=colour,
+            markerfacecolor=self.theme.background if hollow else colour,
+            markeredgecolor=colour if hollow else self.theme.background,
+            markeredgewidth=1.4 if hollow else 0.8,
+            clip_on=False,
+            zorder=9,
+        )
+
     def width_of(self, text: str, size: float | None = None) -> float:
         """About how many pixels a text is wide."""
         return len(text) * (size or self.font - 0.5) * CHARACTER
