@@ -77,8 +77,7 @@ def test_a_terminal_gets_the_answer_the_trials_and_what_a_user_costs() -> None:
     assert text.startswith("✓ HOLDS 24 USERS\n  Holds 24 users at 512 MiB; at 26 users it is OOM-killed (2 of 2).")
     assert "8.00 MiB for each user" in text
     lines = [line for line in text.splitlines() if "OOM-killed 1×" in line]
-    assert len(lines) == 3, "32 once, 26 twice"
-    assert lines[0].split()[:2] == ["✗", "26"]
+    assert [line.split()[1] for line in lines] == ["26", "26", "28", "32"]
     assert "240 users (10 times): 1.92 GiB expected" in text
 
 
