@@ -88,8 +88,8 @@ def saturation(trials: Sequence[LoadTrial], by: By) -> Saturation | None:
     rps = {load: median(trial.throughput or 0.0 for trial in by_load[load]) for load in loads}
     most, first, last = max(rps.values()), loads[0], loads[-1]
     knee = most * first / rps[first]
-    before = [load for load in loads if load * _BEYOND_KNEE <= last]
-    if last < _BEYOND_KNEE * knee or not before or rps[last] > _STILL_GROWS * rps[before[-1]]:
+    before = [rps[load] for load in loads if load * _BEYOND_KNEE <= last]
+    if last < _BEYOND_KNEE * knee or not before or rps[last] > _STILL_GROWS * max(before):
         return None
     latest = [trial.p95_ms for trial in by_load[last] if trial.p95_ms is not None]
     return Saturation(users=knee, rps=most, largest=last, p95_ms=median(latest) if latest else None)
