@@ -38,8 +38,8 @@ _OF_A_COMMAND = [[name] for name in ("capacity", "compare", "imports", "profile"
 
 _EXIT_CODES = """\b
 Exit codes:
-  0    the candidate survived; verified; no regression
-  1    killed, crashed, a failed check, over budget, regressed, grown by more than allowed
+  0    the candidate survived; verified; no regression; both sides of a limit are known
+  1    killed, crashed, a failed check, over budget, regressed, grown by more than allowed, passes at no limit
   2    the command line or a config file is wrong
   3    inconclusive: too little data, or the load was not what was asked for
   4    the run could not be made

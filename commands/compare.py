@@ -29,6 +29,7 @@ from profiling.measuring.events import ExperimentStarted, Observer, PhaseStarted
 from profiling.measuring.measure import RunPlan, measure
 from profiling.measuring.memray_pass import record_pass
 from profiling.measuring.sandboxes.base import Sandbox
+from profiling.measuring.stopping import StopWhen
 from profiling.profiles import Profile
 from profiling.values import Variant
 
@@ -51,6 +52,11 @@ from profiling.values import Variant
     show_default=True,
     help="A memray pass of each variant, after the measured runs: flame graphs and the lines that held the memory.",
 )
+@click.option(
+    "--stop-early",
+    is_flag=True,
+    help="End a run as soon as its outcome is certain: at the first OOM kill, or when its budget cannot be kept any more.",
+)
 @capture_option
 @output_options
 @click.pass_context
@@ -61,6 +67,7 @@ def compare(
     sandbox: str,
     repeats: int,
     profile: bool,
+    stop_early: bool,
     capture_limit: int,
     out: str,
     as_json: bool,
@@ -101,7 +108,8 @@ def compare(
                 runs=tuple(_title(step) for step in (*policy.planned, *policy.passes)),
             )
         )
-        runner = _Runner(job, chosen, opened, observer, directory, experiment, capture_limit)
+        stop_when = StopWhen.decided(job.budget) if stop_early else None
+        runner = _Runner(job, chosen, opened, observer, directory, experiment, capture_limit, stop_when)
         with contextlib.closing(runner):
             carry_out(policy, runner.make)
             runner.finish(started)
@@ -141,8 +149,10 @@ class _Runner:
         directory: Path,
         experiment: Experiment,
         capture_limit: int,
+        stop_when: StopWhen | None,
     ) -> None:
         self.experiment = experiment
+        self._stop_when = stop_when
         self._capture_limit = capture_limit
         self._job = job
         self._variants = {variant.name: variant for variant in variants}
@@ -165,6 +175,7 @@ class _Runner:
             argv=self.experiment.argv,
             port=self._job.port,
             cold=step.cold,
+            stop_when=None if step.profile else self._stop_when,
         )
         number = len(self.experiment.runs) + len(self.experiment.passes) + 1
         if step.profile:

@@ -28,7 +28,7 @@ from profiling.measuring.sandboxes.base import Sandbox
 from profiling.measuring.stopping import StopWhen
 from profiling.sizing import SizeRecord, Tried
 from profiling.units import format_bytes
-from profiling.values import Budget, Target
+from profiling.values import Target
 
 _DEFAULT_HEADROOM = 0.10
 
@@ -121,11 +121,6 @@ def _asked(job: Job, generous: int, headroom: float | None) -> SizeRecord:
     )
 
 
-def stop_when(budget: Budget) -> StopWhen:
-    """What decides a run of a search: a kill, or failures or a latency that the budget does not allow."""
-    return StopWhen(max_failures=budget.max_failures, max_p95_ms=budget.max_p95_ms)
-
-
 class _Runs:
     """Makes the runs one by one; `experiment.json` is up to date after each, so that a later failure loses nothing."""
 
@@ -154,7 +149,7 @@ class _Runs:
             load=self._job.load,
             argv=self.experiment.argv,
             port=self._job.port,
-            stop_when=stop_when(self._job.budget),
+            stop_when=StopWhen.decided(self._job.budget),
         )
         measure(plan, self._sandbox, self._directory / name, self._observer)
         return record.load_tried(self._directory / name, self.experiment.budget)[1]

@@ -45,6 +45,8 @@ class Tried(Value, frozen=True, kw_only=True):
     """What it read of its own code and files again, after the kernel had taken them back."""
     peak_bytes: int | None = None
     """Of unreclaimable memory."""
+    working_set_bytes: int | None = None
+    """What it had in use under load, files included: the median of what platforms call so."""
     p95_ms: float | None = None
     oom_kills: int = 0
     run_dir: str = ""

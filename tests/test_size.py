@@ -28,10 +28,17 @@ def config(directory: Path, script: str, *, memory: str | None = "192MiB", more:
     return directory
 
 
+TRIES = 3
+"""On a machine that others keep busy the load generator may be the bottleneck, which rightly says nothing."""
+
+
 def size(directory: Path, *arguments: str) -> tuple[int, Any]:
-    done = run_cli("size", *OPTIONS, *arguments, cwd=directory)
-    assert done.stdout, done.stderr
-    document = json.loads(done.stdout)
+    for _ in range(TRIES):
+        done = run_cli("size", *OPTIONS, *arguments, cwd=directory)
+        assert done.stdout, done.stderr
+        document = json.loads(done.stdout)
+        if "load generator" not in document.get("sentence", ""):
+            break
     assert_of_schema(document, "error" if done.returncode == 2 else "size")
     return done.returncode, document
 

@@ -2,8 +2,11 @@
 
 The first run that passes says where the border is to be expected: at its peak of unreclaimable memory, which is what the kernel
 kills for. A limit of just that is killed in one run and passes in the next, so the first two limits lie on both sides of it,
-half a step away each. From there the search goes out (`bracket.py`). Where the very first limit fails, it is doubled until one
-passes; a failure that has nothing to do with memory goes straight to the largest limit, to be sure of that.
+half a step away each. From there the search goes out (`bracket.py`). Where it is not killed there, but suffers from what it
+has to read again, the border is expected where it has room for the files that it uses, too: at its working set.
+
+Where the very first limit fails, it is doubled until one passes; a failure that has nothing to do with memory goes straight to
+the largest limit, to be sure of that.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ _STEP_SHARE = 0.027
 """A little less, so that two limits one step apart are close enough whichever of them is the larger."""
 _NOT_OF_MEMORY = (Ending.FAILURES, Ending.SLOW, Ending.PEAK, Ending.GROWTH)
 """What can go wrong at any limit; under one that was not used up it is not the limit's doing."""
+_FOR_FILES = (Ending.HUNG, Ending.THRASHES, Ending.NEVER_READY, Ending.TIMED_OUT, Ending.FAILURES, Ending.SLOW)
+"""What can come of too little room for the files that are in use."""
 Done = Sequence[tuple[Step, Tried]]
 
 
@@ -84,11 +89,10 @@ class Size:
 
     def _search(self, runs: Sequence[Tried]) -> Search:
         record = self.record
-        need = next((run.peak_bytes for run in runs if run.ending is Ending.PASSED and run.peak_bytes), None)
-        if need is None:
+        expected = self._expected(runs)
+        if expected is None:
             anchor, step = record.start_bytes, record.start_bytes
         else:
-            expected = round(need / (1 - (self.min_headroom or 0.0)))
             step = int(max(_NARROW_BYTES, _STEP_SHARE * expected)) // MIB * MIB
             anchor = -(-(expected + step // 2) // MIB) * MIB
         return Search(
@@ -103,6 +107,16 @@ class Size:
             repeats=REPEATS,
             max_trials=MAX_RUNS,
         )
+
+    def _expected(self, runs: Sequence[Tried]) -> int | None:
+        """Where the border is to be expected; None: nothing passed yet."""
+        passed = next((run for run in runs if run.ending is Ending.PASSED and run.peak_bytes), None)
+        if passed is None or passed.peak_bytes is None:
+            return None
+        in_use = passed.working_set_bytes or 0
+        if any(run.ending in _FOR_FILES and run.at_limit and run.limit_bytes < in_use for run in runs):
+            return in_use
+        return round(passed.peak_bytes / (1 - (self.min_headroom or 0.0)))
 
 
 def _of_limit(run: Tried) -> bool:

@@ -8,8 +8,10 @@ from profiling.experiments.bracket import MAX_UNUSABLE, Bracket
 from profiling.experiments.size import MAX_RUNS, Size, narrow_bytes
 from profiling.judging.plans import fitting_plans
 from profiling.sizing import Ending, SizeJudgement, SizeRecord, SizeVerdict, Tried
-from profiling.units import format_bytes, format_percent
+from profiling.units import format_bytes, format_ms, format_percent
 
+_SLOWER = 2.0
+"""From so many times the latency on, a limit that passes is worth a warning: less may be the machine's noise."""
 _FAILED_AS = {
     Ending.KILLED: "killed",
     Ending.HUNG: "hung at the limit",
@@ -135,6 +137,8 @@ def _evidence(record: SizeRecord, runs: Sequence[Tried], found: Bracket) -> list
         lines.append(f"the largest limit at which the kernel killed it: {_mib(max(killed))}")
     for run in at(runs, found.failing)[:1]:
         lines.append(f"at {_mib(run.limit_bytes)}: {run.reason}")
+    if (slower := _slower(runs, found)) is not None:
+        lines.append(slower)
     if found.passing is not None and found.failing is not None and found.is_narrow:
         width = found.passing - found.failing
         lines.append(
@@ -148,9 +152,34 @@ def _evidence(record: SizeRecord, runs: Sequence[Tried], found: Bracket) -> list
 def _of_given(limit: int, runs: Sequence[Tried], passing: int) -> str:
     if all(run.ending is Ending.PASSED for run in runs):
         more = limit / passing - 1
-        spare = f", {format_percent(round(more, 2))} more than it needs" if more >= 0.01 else ""
+        spare = f", {limit / passing:.1f} times what it needs" if more >= 1 else ""
+        if 0.01 <= more < 1:
+            spare = f", {format_percent(round(more, 2))} more than it needs"
         return f"it passes at the limit that was given, {_mib(limit)}{spare}"
     return f"at the limit that was given, {_mib(limit)}, it does not pass: {failed_as(runs)}"
+
+
+def _slower(runs: Sequence[Tried], found: Bracket) -> str | None:
+    """What it costs to run it at the smallest limit, where it costs something: there may be no budget for latency."""
+    tight = [run for run in at(runs, found.passing) if run.ending is Ending.PASSED and run.p95_ms]
+    roomy = max((run for run in runs if run.ending is Ending.PASSED and run.p95_ms), key=_limit, default=None)
+    if not tight or roomy is None or roomy.p95_ms is None or roomy.limit_bytes == found.passing:
+        return None
+    best = min(tight, key=lambda run: run.p95_ms or 0.0)
+    times = (best.p95_ms or 0.0) / roomy.p95_ms
+    if times < _SLOWER:
+        return None
+    why = ""
+    if best.read_again_bytes > roomy.read_again_bytes + 2**20:
+        why = f", for it reads {format_bytes(best.read_again_bytes)} of its own files again"
+    return (
+        f"it pays for that with its latency: p95 {format_ms(best.p95_ms)} at {_mib(best.limit_bytes)},"
+        f" {format_ms(roomy.p95_ms)} at {_mib(roomy.limit_bytes)}{why}; a limit of p95 in [budget] (max_p95) makes it a failure"
+    )
+
+
+def _limit(run: Tried) -> int:
+    return run.limit_bytes
 
 
 def _runs(runs: Sequence[Tried]) -> str:

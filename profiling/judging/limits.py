@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from profiling.judging.findings import KILLED_BY_ANOTHER_LIMIT, STUCK_AT_LIMIT, THRASHING, read_again
 from profiling.judging.report import AnalysedRun
 from profiling.judging.verdict import nothing_said, run_status
@@ -48,10 +50,20 @@ def tried(run: AnalysedRun, stored: StoredRun) -> Tried:
         before_ready=run.ready_s is None,
         read_again_bytes=again,
         peak_bytes=summary.peak_unreclaimable_bytes,
+        working_set_bytes=_in_use(run),
         p95_ms=summary.p95_ms,
         oom_kills=summary.oom_kills or 0,
         run_dir=summary.run_dir,
     )
+
+
+def _in_use(run: AnalysedRun) -> int | None:
+    if run.load_s is None:
+        return None
+    start_s, end_s = run.load_s
+    under_load = run.memory.working_set[(run.memory.t_s >= start_s) & (run.memory.t_s <= end_s)]
+    measured = under_load[np.isfinite(under_load)]
+    return int(np.median(measured)) if measured.size else None
 
 
 def _ending(run: AnalysedRun) -> tuple[Ending, str]:

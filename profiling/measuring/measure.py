@@ -224,6 +224,9 @@ class _Run:
             why = decision.look(load.started_ns, time.monotonic_ns()) if decision else None
             if why is None:
                 return False
+            self.system.look()  # what failed may have been killed since
+            if self._killed_once("under load"):
+                return True
             self.progress.ended(f"stopped early: {why}", Outcome.STOPPED_EARLY)
             self.is_decided = True
             return True

@@ -13,7 +13,7 @@ from loadtests.requestlog import RequestOutcome
 from profiling.measuring.store import REQUESTS_FILE
 from profiling.measuring.watch import REQUEST, Tail
 from profiling.units import format_ms, format_percent
-from profiling.values import Value
+from profiling.values import Budget, Value
 
 _FASTER = 4
 """In a closed loop nobody knows how many requests are still to come: so many times the busiest second so far, at most."""
@@ -31,6 +31,11 @@ class StopWhen(Value, frozen=True, kw_only=True):
     """So large a share of failed requests may there be in all; None: failures decide nothing."""
     max_p95_ms: float | None = None
     """So high may the p95 of the good answers be; None: latency decides nothing."""
+
+    @classmethod
+    def decided(cls, budget: Budget) -> StopWhen:
+        """A kill, or failures or a latency that `budget` does not allow."""
+        return cls(max_failures=budget.max_failures, max_p95_ms=budget.max_p95_ms)
 
 
 @dataclass(frozen=True, slots=True)

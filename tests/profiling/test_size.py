@@ -130,6 +130,33 @@ def test_what_fails_without_a_kill_is_told_apart() -> None:
     assert any("the largest limit at which the kernel killed it: 269 MiB" in line for line in found.evidence)
 
 
+def test_what_needs_room_for_its_files_is_expected_at_its_working_set() -> None:
+    def service(limit: int) -> Tried:
+        if limit < 150:
+            return run(limit, Ending.THRASHES, at_limit=True)
+        return run(limit, peak_bytes=20 * MIB, working_set_bytes=148 * MIB)
+
+    limits, found = sized(service)
+    assert limits == [512, 24, 152, 144, 144, 152]
+    assert found.verdict is SizeVerdict.SIZED
+
+
+def test_what_passes_but_pays_with_its_latency_is_told() -> None:
+    def service(limit: int) -> Tried:
+        if limit < 274:
+            return run(limit, Ending.KILLED, at_limit=True)
+        tight = limit < 300
+        again = 900 * MIB if tight else 0
+        return run(limit, peak_bytes=274 * MIB, p95_ms=600.0 if tight else 100.0, read_again_bytes=again)
+
+    _, found = sized(service)
+    said = next(line for line in found.evidence if "latency" in line)
+    assert said.startswith(
+        "it pays for that with its latency: p95 600 ms at 278 MiB, 100 ms at 512 MiB, for it reads 900 MiB"
+    )
+    assert not any("latency" in line for line in sized(needing(274))[1].evidence)
+
+
 def test_what_passes_nowhere_is_a_failure_with_its_reason() -> None:
     limits, found = sized(needing(10_000), asked(start=1024))
     assert limits == [1024, 2048, 4096, 4096]
