@@ -27,6 +27,7 @@ _COMMANDS = {
     "profile": "A memray pass: flame graphs, and the lines that hold the memory.",
     "report": "Render again from what is on disk.",
     "verify": "Before the deploy: one service under its limits, a checklist, pass or fail.",
+    "load-worker": "Send a part of the load that another machine's measurement asks for.",
     "observe": "The memory of what runs already: a container, a cgroup or a process, with or without load.",
     "self-check": "What a gate on this machine can detect, by regressions of known size.",
     "size": "The smallest memory limit that passes, with a failure on its other side, and the smallest plans.",

@@ -56,7 +56,7 @@ def update(ctx: click.Context, /, file: Path, sandbox: str, out: str, as_json: b
     with (
         bench.interruptible_in(directory),
         bench.watching(job.notes) as observer,
-        open_sides(sandbox, None, job.target, observer) as sides,
+        open_sides(sandbox, None, job.target, observer, job.load.workers) as sides,
     ):
         runs = Runs(job, sides, observer, directory, experiment, gated)
         runs.make_all()

@@ -13,8 +13,9 @@ import msgspec
 from commands import bench, results
 from commands.capacity_runs import Runs
 from commands.job import Job, choose_variants, make_job
-from commands.options import RATE, SECONDS, duration_option, output_options, target_options
+from commands.options import RATE, SECONDS, duration_option, output_options, target_options, worker_options
 from commands.sandbox import open_sandbox
+from loadtests.workers import Workers
 from profiling.capacities import By, CapacityRecord
 from profiling.errors import ConfigError
 from profiling.experiments import record
@@ -79,6 +80,7 @@ _MAX_RATE = 1000.0
 )
 @target_options
 @duration_option
+@worker_options
 @output_options
 @click.pass_context
 def capacity(
@@ -90,6 +92,7 @@ def capacity(
     max_rate: float,
     max_p95: float | None,
     max_trials: int,
+    workers: Workers | None,
     sandbox: str,
     out: str,
     as_json: bool,
@@ -114,7 +117,9 @@ def capacity(
     if raised is By.USERS and options["rate"] is not None:
         raise click.UsageError("--rate and --by users are both given; leave one of them out")
     highest = float(max_users) if raised is By.USERS else max_rate
-    searched = _record(raised, options["users"] if raised is By.USERS else options["rate"], highest, max_trials)
+    start = options["users"] if raised is By.USERS else options["rate"]
+    least = workers.remote if workers is not None and raised is By.USERS else 0
+    searched = _record(raised, start, highest, max_trials, max(1, least))
     if raised is By.RATE and job.target.locustfile:
         raise ConfigError(
             "the users of a locustfile decide themselves when they send: a rate cannot be kept", "use --by users"
@@ -130,11 +135,11 @@ def capacity(
     with (
         bench.interruptible_in(directory),
         bench.watching(job.notes) as observer,
-        open_sandbox(sandbox, target, observer) as opened,
+        open_sandbox(sandbox, target, observer, workers) as opened,
     ):
         bench.prepare(target, opened, observer)
         in_flight = options["users"] if raised is By.RATE else None
-        runs = Runs(job, target, opened, observer, directory, experiment, searched, in_flight)
+        runs = Runs(job, target, opened, observer, directory, experiment, searched, in_flight, workers)
         runs.make_all()
         observer.notify(PhaseStarted(run="", phase="report"))
         experiment = record.with_elapsed(runs.experiment, time.monotonic() - started)
@@ -145,17 +150,20 @@ def capacity(
     ctx.exit(results.exit_code(report))
 
 
-def _record(by: By, start: float | None, highest: float, max_trials: int) -> CapacityRecord:
-    """A search with nothing run yet. Raises UsageError where it would begin beyond its end."""
+def _record(by: By, start: float | None, highest: float, max_trials: int, lowest: int) -> CapacityRecord:
+    """A search with nothing run yet. `lowest`: workers on other machines want a user each. Raises UsageError where it would
+    begin beyond its end."""
     step = 1.0 if by is By.USERS else RATE_STEP
-    begin = min(1.0, highest) if start is None else start
+    begin = min(max(1.0, lowest), highest) if start is None else start
     first, last = round(begin / step), round(highest / step)
     option, most = ("--users", "--max-users") if by is By.USERS else ("--rate", "--max-rate")
     if min(first, last) < 1:
         raise click.UsageError(f"the smallest rate is {RATE_STEP:g} requests/s")
     if first > last:
         raise click.UsageError(f"{option} {begin:g} is where it starts, and beyond {most} {highest:g}; raise {most}")
-    return CapacityRecord(by=by, step=step, start=first, lowest=1, highest=last, max_trials=max_trials)
+    if first < lowest:
+        raise click.UsageError(f"{lowest} load workers for {first} users: some would send nothing; raise {option}")
+    return CapacityRecord(by=by, step=step, start=first, lowest=lowest, highest=last, max_trials=max_trials)
 
 
 def _experiment(job: Job, name: str) -> Experiment:

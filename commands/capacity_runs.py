@@ -9,6 +9,7 @@ import msgspec
 
 from commands.job import Job
 from loadtests.plan import LoadPlan
+from loadtests.workers import Workers
 from profiling.capacities import By, CapacityRecord, LoadTrial, TrialPlace
 from profiling.experiments import capacity_record, record
 from profiling.experiments.capacity import LoadStep, load_of, policy_of
@@ -43,8 +44,10 @@ class Runs:
         experiment: Experiment,
         searched: CapacityRecord,
         in_flight: int | None,
+        workers: Workers | None,
     ) -> None:
-        """`in_flight`: the most requests at once in an open loop; None: as many as its rate asks for."""
+        """`in_flight`: the most requests at once in an open loop; None: as many as its rate asks for. `workers`: who sends
+        the load."""
         self.experiment = experiment
         self.searched = searched
         self._job = job
@@ -53,6 +56,7 @@ class Runs:
         self._observer = observer
         self._directory = directory
         self._in_flight = in_flight
+        self._workers = workers
         self._slowest_s = 0.0
 
     def make_all(self) -> None:
@@ -100,8 +104,14 @@ class Runs:
         comes late is no failed one."""
         seconds = self._job.load.duration_s
         patience_s = self._job.load.request_timeout_s
-        if self.searched.by is By.USERS:
-            return LoadPlan.constant(round(load), seconds, stop_timeout_s=patience_s)
+        users, rate = (round(load), None) if self.searched.by is By.USERS else (self._users_for(load), load)
+        plan = LoadPlan.constant(users, seconds, rate=rate, stop_timeout_s=patience_s)
+        return msgspec.structs.replace(plan, workers=self._workers)
+
+    def _users_for(self, rate: float) -> int:
+        """As many as may have to wait for an answer at once."""
+        if self._in_flight is not None:
+            return self._in_flight
         allowed_s = max(_PATIENCE_S, _SLOWER * self._slowest_s)
-        users = self._in_flight or min(_MOST, max(_FEWEST, math.ceil(load * allowed_s)))
-        return LoadPlan.constant(users, seconds, rate=load, stop_timeout_s=patience_s)
+        fewest = max(_FEWEST, self._workers.remote if self._workers else 0)
+        return max(fewest, min(_MOST, math.ceil(rate * allowed_s)))

@@ -98,7 +98,7 @@ def compare(
     with (
         bench.interruptible_in(directory),
         bench.watching(job.notes) as observer,
-        open_sandbox(sandbox, job.target, observer) as opened,
+        open_sandbox(sandbox, job.target, observer, job.load.workers) as opened,
     ):
         bench.prepare(job.target, opened, observer)
         policy = Compare([variant.name for variant in chosen], repeats=repeats, profile=profile)

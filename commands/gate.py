@@ -87,7 +87,7 @@ def gate(
     with bench.interruptible_in(directory), bench.watching(job.notes) as observer:
         with (
             _targets(change, job, gated, directory, options["checkpoint"], observer) as (base_side, head_side, named),
-            open_sides(sandbox, base_side, head_side, observer) as sides,
+            open_sides(sandbox, base_side, head_side, observer, job.load.workers) as sides,
         ):
             runs = Runs(job, sides, observer, directory, experiment, named)
             runs.make_all()

@@ -13,6 +13,7 @@ from commands import bench
 from commands.job import Job
 from commands.sandbox import open_sandbox
 from loadtests.plan import LoadPlan
+from loadtests.workers import Workers
 from profiling.experiments import gate_record, record
 from profiling.experiments.gate import WARM, GateStep
 from profiling.experiments.gate_verdict import policy_of
@@ -42,16 +43,18 @@ class _Side:
 
 
 @contextlib.contextmanager
-def open_sides(name: str, base: Target | None, head: Target, observer: Observer) -> Iterator[dict[str, _Side]]:
+def open_sides(
+    name: str, base: Target | None, head: Target, observer: Observer, workers: Workers | None = None
+) -> Iterator[dict[str, _Side]]:
     """Both in sandboxes of the same kind, prepared: a cgroup of this machine wherever both have a command for it.
-    `base`: None where it is not run."""
+    `base`: None where it is not run. `workers`: who sends the load."""
     targets = {HEAD: head} if base is None else {BASE: base, HEAD: head}
     commands = all(service.command for target in targets.values() for service in target.services)
     chosen = "cgroup" if name == "auto" and commands else name
     with contextlib.ExitStack() as stack:
         sides = {}
         for side, target in targets.items():
-            sandbox = stack.enter_context(open_sandbox(chosen, target, observer))
+            sandbox = stack.enter_context(open_sandbox(chosen, target, observer, workers))
             bench.prepare(target, sandbox, observer)
             sides[side] = _Side(target, sandbox)
         yield sides

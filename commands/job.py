@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from loadtests.plan import LoadPlan
+from loadtests.workers import Workers
 from profiling import config, reference
 from profiling.errors import ConfigError
 from profiling.manifests.catalogue import Plan
@@ -58,6 +59,7 @@ def make_job(
     duration: float | None = None,
     rate: float | None = None,
     otherwise_bytes: int | None = None,
+    workers: Workers | None = None,
 ) -> Job:
     """What the options say, over what the config file says, over the defaults. `otherwise_bytes`: the limit of a single
     service for which nobody says one; None: that is an error. Raises ConfigError."""
@@ -83,7 +85,7 @@ def make_job(
         target=_with_build_args(said.target, build_arg),
         limits=_sum_of_limits(said.target, memory, cpus) if said.target.is_system else _limits(said, memory, cpus),
         load=make_load(
-            first_said(users, said.users), first_said(duration, said.duration_s), first_said(rate, said.rate)
+            first_said(users, said.users), first_said(duration, said.duration_s), first_said(rate, said.rate), workers
         ),
         variants=said.variants,
         budget=said.budget,
@@ -154,16 +156,20 @@ def first_said(said: Said | None, otherwise: Said) -> Said:
     return otherwise if said is None else said
 
 
-def make_load(users: int | None, duration_s: float | None, rate: float | None) -> LoadPlan:
+def make_load(
+    users: int | None, duration_s: float | None, rate: float | None, workers: Workers | None = None
+) -> LoadPlan:
     """A steady load, by default 8 users for 20 s. Raises ConfigError."""
+    count = first_said(users, _DEFAULT_USERS)
     try:
-        return LoadPlan.constant(
-            first_said(users, _DEFAULT_USERS), first_said(duration_s, _DEFAULT_DURATION_S), rate=rate
-        )
+        plan = LoadPlan.constant(count, first_said(duration_s, _DEFAULT_DURATION_S), rate=rate)
     except ValueError as error:
         raise ConfigError(
             f"load: {error}", "correct --users, --duration or --rate, or [load] in the config file"
         ) from error
+    if workers is not None and max(workers.remote, workers.processes) > count:
+        raise ConfigError(f"{workers} for {count} users: some would send nothing", "raise --users, or ask for fewer")
+    return msgspec.structs.replace(plan, workers=workers)
 
 
 def config_of(target: str | None, command: Sequence[str]) -> config.Config | None:

@@ -14,6 +14,7 @@ from commands.job import config_of, first_said, make_load
 from commands.options import MEMORY, load_options, output_options
 from commands.subjects import open_subject
 from loadtests.plan import RequestTemplate
+from loadtests.workers import Workers
 from profiling import reference
 from profiling.errors import ConfigError
 from profiling.experiments import record
@@ -70,6 +71,7 @@ def observe(
     users: int | None,
     duration: float | None,
     rate: float | None,
+    workers: Workers | None,
     out: str,
     as_json: bool,
 ) -> None:
@@ -82,9 +84,9 @@ def observe(
     """
     if sum(name is not None for name in (container, cgroup, pid)) != 1:
         raise click.UsageError("name what to watch by one of --container, --cgroup and --pid")
-    if url is None and (users is not None or rate is not None):
-        raise click.UsageError("--users and --rate are for the load: say with --url where to send it")
-    plan, budget = _plan(url, target, users, duration, rate, memory)
+    if url is None and any(said is not None for said in (users, rate, workers)):
+        raise click.UsageError("--users, --rate and workers are for the load: say with --url where to send it")
+    plan, budget = _plan(url, target, users, duration, rate, workers, memory)
     started = time.monotonic()
     directory = bench.new_directory(out, record.OBSERVE)
     with bench.watching() as observer, open_subject(container, cgroup, pid, engine, observer) as subject:
@@ -115,6 +117,7 @@ def _plan(
     users: int | None,
     duration: float | None,
     rate: float | None,
+    workers: Workers | None,
     memory: int | None,
 ) -> tuple[WatchPlan, Budget]:
     """What the options and the config file say. Raises ConfigError."""
@@ -132,6 +135,7 @@ def _plan(
         first_said(users, said.users if said else None),
         first_said(duration, said.duration_s if said else None),
         first_said(rate, said.rate if said else None),
+        workers,
     )
     address = f"{parts.scheme}://{parts.netloc}"
     return WatchPlan(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
+from loadtests.workers import MAX_WORKERS, Workers
 from profiling import reference
+from profiling.errors import ConfigError
 from profiling.manifests.node import MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES
 from profiling.measuring import capture
 from profiling.measuring.sandboxes.containers import ENGINES
@@ -68,6 +72,15 @@ def _rate(text: str) -> float:
     return _number(text, 0.01, 100_000)
 
 
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    bare_ipv6 = ":" in host and not text.startswith("[")
+    if not host or bare_ipv6 or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise ValueError(f"{text!r} is no address and port; write it like 10.0.0.5:5557, or [fd00::5]:5557")
+    return host, int(port)
+
+
 def _number(text: str, low: float, high: float) -> float:
     value = float(text)
     if not low <= value <= high:  # also true of nan
@@ -87,6 +100,7 @@ RATE = _Text("number", _rate)
 SIZE = _Text("size", parse_bytes)
 FRACTION = _Text("share", _headroom)
 SECONDS = _Text("duration", _positive_seconds)
+ADDRESS = _Text("address", _address)
 
 
 def target_options(function: Decorated) -> Decorated:
@@ -133,9 +147,9 @@ def target_options(function: Decorated) -> Decorated:
 
 
 def load_options(function: Decorated) -> Decorated:
-    """What load is put on it."""
+    """What load is put on it, and by whom; the latter arrives as one argument, `workers`."""
     return _stack(
-        function,
+        worker_options(function),
         click.option("--users", type=click.IntRange(1, 65_535), metavar="N", help="Simultaneous users. Default: 8."),
         duration_option,
         click.option(
@@ -146,6 +160,79 @@ def load_options(function: Decorated) -> Decorated:
             " Default: each user sends again once it was answered.",
         ),
     )
+
+
+def worker_options(function: Decorated) -> Decorated:
+    """Who sends it; arrives as one argument, `workers`."""
+    return _stack(
+        _with_workers(function),
+        click.option(
+            "--load-processes",
+            type=click.IntRange(1, MAX_WORKERS),
+            metavar="N",
+            help="Share users and rate out over N Locust processes of this machine. Default: one sends it all.",
+        ),
+        click.option(
+            "--load-workers",
+            type=click.IntRange(1, MAX_WORKERS),
+            metavar="N",
+            help="Share them out over N Locust workers on other machines, each started there with"
+            " `load-worker HOST:PORT`. Needs --bind.",
+        ),
+        click.option(
+            "--bind",
+            type=ADDRESS,
+            metavar="HOST:PORT",
+            help="Where these workers connect to; a measured service listens on HOST, too, so that they reach it.",
+        ),
+        click.option(
+            "--load-workers-wait",
+            type=SECONDS,
+            metavar="TIME",
+            help="How long to wait for them. Default: 60s.",
+        ),
+    )
+
+
+def _with_workers(function: Decorated) -> Decorated:
+    """Calls `function` with `workers` instead of the options that say who sends the load."""
+
+    @functools.wraps(function)
+    def wrapped(
+        *arguments: Any,
+        load_processes: int | None,
+        load_workers: int | None,
+        bind: tuple[str, int] | None,
+        load_workers_wait: float | None,
+        **options: Any,
+    ) -> Any:
+        workers = _workers(load_processes, load_workers, bind, load_workers_wait)
+        return function(*arguments, workers=workers, **options)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def _workers(
+    processes: int | None, remote: int | None, bind: tuple[str, int] | None, wait_s: float | None
+) -> Workers | None:
+    """Who sends the load; None: one process. Raises ConfigError."""
+    if remote is None:
+        for option, value in (("--bind", bind), ("--load-workers-wait", wait_s)):
+            if value is not None:
+                raise ConfigError(f"{option} is for workers on other machines", "say with --load-workers how many")
+        return None if processes is None or processes == 1 else Workers(processes=processes)
+    if processes is not None:
+        raise ConfigError(
+            "--load-processes and --load-workers are both given",
+            "leave one out; a worker's machine can give several: load-worker --processes N",
+        )
+    if bind is None:
+        raise ConfigError(
+            "--load-workers: the workers need somewhere to connect to",
+            "name an address of this machine that they reach, such as --bind 10.0.0.5:5557",
+        )
+    asked = Workers(remote=remote, bind_host=bind[0], bind_port=bind[1])
+    return asked if wait_s is None else msgspec.structs.replace(asked, max_wait_s=wait_s)
 
 
 def duration_option(function: Decorated) -> Decorated:

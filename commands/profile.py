@@ -64,7 +64,7 @@ def profile(
     chosen = choose_variants(job, (variant,) if variant else ())[0]
     started = time.monotonic()
     directory = bench.new_directory(out, "profile")
-    with bench.watching(job.notes) as observer, open_sandbox(sandbox, job.target, observer) as opened:
+    with bench.watching(job.notes) as observer, open_sandbox(sandbox, job.target, observer, job.load.workers) as opened:
         bench.prepare(job.target, opened, observer)
         plan = RunPlan(
             name=chosen.name,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import sys
 from collections.abc import Iterator
 
+from loadtests.workers import Workers
 from profiling import reference
 from profiling.errors import ConfigError, EngineError, NoLimitError, SetupError
 from profiling.measuring.events import Note, Observer
+from profiling.measuring.readiness import LOOPBACK
 from profiling.measuring.sandboxes.base import Sandbox
 from profiling.measuring.sandboxes.cgroup import CgroupSandbox
 from profiling.measuring.sandboxes.containers import ENGINES
@@ -18,13 +21,17 @@ from profiling.values import Target
 
 
 @contextlib.contextmanager
-def open_sandbox(name: str, target: Target, observer: Observer) -> Iterator[Sandbox]:
+def open_sandbox(name: str, target: Target, observer: Observer, workers: Workers | None = None) -> Iterator[Sandbox]:
     """The sandbox called `name` (auto, cgroup, docker, podman) for this target, closed on the way out.
+
+    `workers`: who sends the load; those of other machines must reach the service.
 
     Raises NoLimitError where no limit can be enforced, EngineError where no engine answers, ImageError, ConfigError.
     """
     opened: contextlib.AbstractContextManager[Sandbox]
-    if name == "cgroup":
+    if workers is not None and workers.remote:
+        opened = _reachable(name, target, workers, observer)
+    elif name == "cgroup":
         opened = _cgroup(target, "asked for")
     elif name in ENGINES:
         opened = _container(name, target, observer)
@@ -33,6 +40,30 @@ def open_sandbox(name: str, target: Target, observer: Observer) -> Iterator[Sand
     with opened as sandbox:
         observer.notify(Note(text=f"{sandbox.name}: {sandbox.reason}"))
         yield sandbox
+
+
+def _reachable(
+    name: str, target: Target, workers: Workers, observer: Observer
+) -> contextlib.AbstractContextManager[Sandbox]:
+    """One whose services other machines reach: they listen where the workers connect to."""
+    host = workers.bind_host
+    if name in ENGINES:
+        if os.environ.get("DOCKER_HOST" if name == "docker" else "CONTAINER_HOST", "").startswith(("tcp:", "ssh:")):
+            return _container(name, target, observer)
+        raise ConfigError(
+            f"--load-workers: {name} publishes the service's port on this machine alone",
+            "use --sandbox cgroup, an engine on another machine, or `observe --url` with a service that runs already",
+        )
+    try:
+        ours = not ipaddress.ip_address(host).is_unspecified and not ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name may stand for several addresses
+        ours = False
+    if not ours:
+        raise ConfigError(
+            f"--bind {host}: the service listens there, too, and the workers have to reach it",
+            "name one address of this machine that they reach, such as --bind 10.0.0.5:5557",
+        )
+    return _cgroup(target, f"workers on other machines reach the service at {host}", host)
 
 
 def _chosen(target: Target, observer: Observer) -> contextlib.AbstractContextManager[Sandbox]:
@@ -63,7 +94,7 @@ def _chosen(target: Target, observer: Observer) -> contextlib.AbstractContextMan
 
 
 @contextlib.contextmanager
-def _cgroup(target: Target, why: str) -> Iterator[Sandbox]:
+def _cgroup(target: Target, why: str, host: str = LOOPBACK) -> Iterator[Sandbox]:
     """A user without rights is first moved into a systemd scope."""
     if not all(service.command for service in target.services):
         raise ConfigError(
@@ -71,7 +102,7 @@ def _cgroup(target: Target, why: str) -> Iterator[Sandbox]:
             "use --sandbox docker or podman, or give the target a command and no image",
         )
     try:
-        sandbox = CgroupSandbox(why=why)
+        sandbox = CgroupSandbox(why=why, host=host)
     except NoLimitError:
         enter_scope([sys.executable, *sys.orig_argv[1:]])
         raise

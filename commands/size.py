@@ -92,7 +92,7 @@ def size(
     with (
         bench.interruptible_in(directory),
         bench.watching(job.notes) as observer,
-        open_sandbox(sandbox, target, observer) as opened,
+        open_sandbox(sandbox, target, observer, job.load.workers) as opened,
     ):
         bench.prepare(target, opened, observer)
         observer.notify(ExperimentStarted(title=f"size {job.target.name}", runs=()))

@@ -4,84 +4,27 @@ Nothing that Locust itself writes is used. Locust is not imported here.
 """
 
 import contextlib
-import importlib.util
 import os
-import secrets
 import signal
-import site
 import subprocess
-import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
-from urllib.parse import urlsplit
+from typing import Final, Self
 
 import msgspec
 
-from loadtests.bodycheck import compile_body_check
+from loadtests import launching
+from loadtests.launching import LOCUSTFILE, STARTUP_ALLOWANCE_S, Files, LoadError
 from loadtests.plan import LoadEnd, LoadJob, LoadPlan, LoadStatus, LoadSummary, RequestTemplate
-from loadtests.requestlog import count_records
+from loadtests.requestlog import count_records, sort_by_end
 
-LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
+__all__ = ["LOCUSTFILE", "LoadError", "LoadProcess"]
 
-_JOB_VARIABLE: Final = "OOMPROOF_LOAD"  # the name that `recording` reads; not imported, it needs Locust
 _LISTENER_RAISED: Final = 2  # Locust's exit code for a fault in an event listener, ours or the locustfile's
-_STARTUP_ALLOWANCE_S: Final = 30.0
 _END_ALLOWANCE_S: Final = 15.0
 _POLL_S: Final = 0.02
 _QUOTED_LINES: Final = 8
-
-
-class LoadError(Exception):
-    """The load could not be made: what happened, and what to do about it.
-
-    Raised for a missing Locust, a locustfile that cannot be loaded, a request log that cannot be
-    written. A service that answers badly or not at all is not an error but a result.
-    """
-
-    def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-
-
-@dataclass(frozen=True, slots=True)
-class _Files:
-    log: Path
-    status: Path
-    output: Path
-    job: Path
-    home: Path
-    """Empty, so that neither as home nor as working directory it offers Locust a config file."""
-
-    @classmethod
-    def within(cls, work_dir: Path, log: Path) -> Self:
-        return cls(
-            log=log,
-            status=work_dir / "load-status.json",
-            output=work_dir / "load-output.log",
-            job=work_dir / "load-job.json",
-            home=work_dir / f"locust-home-{secrets.token_hex(4)}",
-        )
-
-    def prepare(self, job: LoadJob) -> None:
-        """Raises OSError. Finds out now, not in the subprocess, whether the log can be written."""
-        self.home.mkdir(parents=True)
-        self.status.unlink(missing_ok=True)
-        self.job.unlink(missing_ok=True)
-        # Headers may hold credentials: for our eyes only, and gone with the process.
-        with open(os.open(self.job, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(job))
-        with self.log.open("ab"):
-            pass
-
-    def remove_private(self) -> None:
-        with contextlib.suppress(OSError):
-            self.job.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # what a locustfile has written there stays
-            self.home.rmdir()
 
 
 class LoadProcess:
@@ -90,7 +33,7 @@ class LoadProcess:
     A context manager: on the way out the process and everything it started are gone.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], plan: LoadPlan, files: _Files, release_fd: int | None) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], plan: LoadPlan, files: Files, release_fd: int | None) -> None:
         """Use `start`."""
         self._process = process
         self._plan = plan
@@ -124,18 +67,8 @@ class LoadProcess:
 
         Raises LoadError.
         """
-        _check_url(url)
-        _check_locust()
-        if locustfile is not None:
-            locustfile = _check_locustfile(locustfile)
-            if plan.rate is not None:
-                raise LoadError(
-                    f"the users of {locustfile} decide themselves when they send: a rate cannot be kept",
-                    "leave out the rate or the locustfile",
-                )
-        elif request.expect_json_schema is not None:
-            _check_schema(request.expect_json_schema)
-        files = _Files.within(work_dir.absolute(), log_path.absolute())
+        locustfile = launching.check(url, plan, request, locustfile)
+        files = Files.within(work_dir.absolute(), log_path.absolute())
         read_fd, release_fd = os.pipe() if hold else (None, None)
         try:
             files.prepare(
@@ -151,12 +84,12 @@ class LoadProcess:
             )
             with files.output.open("wb") as output:
                 process = subprocess.Popen(
-                    _command(url, locustfile),
+                    launching.command(url, plan, files, locustfile),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     cwd=files.home,
-                    env=_environment(files),
+                    env=launching.environment(files),
                     start_new_session=True,
                     pass_fds=() if read_fd is None else (read_fd,),
                 )
@@ -183,6 +116,11 @@ class LoadProcess:
     def ready(self) -> bool:
         """True once Locust is loaded and would begin within milliseconds."""
         return self._status().ready
+
+    @property
+    def came(self) -> int:
+        """Load workers that have come so far."""
+        return self._status().came
 
     @property
     def started_ns(self) -> int | None:
@@ -254,7 +192,8 @@ class LoadProcess:
     def _new_deadline(self) -> float:
         return (
             time.monotonic()
-            + _STARTUP_ALLOWANCE_S
+            + STARTUP_ALLOWANCE_S
+            + (self._plan.workers.max_wait_s if self._plan.workers else 0.0)
             + self._plan.duration_s
             + self._plan.stop_timeout_s
             + _END_ALLOWANCE_S
@@ -307,10 +246,14 @@ class LoadProcess:
             ended = LoadEnd.FAILED
             message = message or f"Locust ended with exit code {exit_code}: {self._last_line()}"
         if status.started_ns is None and ended is not LoadEnd.STOPPED:
+            self._explain_missing_workers(status)
             raise LoadError(
                 f"Locust ended (exit code {exit_code}) before the load began:\n{self._last_lines()}",
                 f"see {self._files.output} for all of its output",
             )
+        if status.workers:
+            with contextlib.suppress(OSError):  # on a full disk: in the order of arrival they are as true
+                sort_by_end(self._files.log)
         return LoadSummary(
             ended=ended,
             exit_code=exit_code,
@@ -320,6 +263,21 @@ class LoadProcess:
             cpu_share=status.cpu_share,
             task_errors=status.task_errors,
             message=message,
+            workers=status.workers,
+        )
+
+    def _explain_missing_workers(self, status: LoadStatus) -> None:
+        """Raises LoadError if it is they for whom the load did not begin."""
+        if status.message is not None:
+            raise LoadError(status.message, f"see {self._files.output} for Locust's own output")
+        workers, expected = self._plan.workers, self._plan.expected_workers
+        if workers is None or not workers.remote or status.came >= expected:
+            return
+        if (busy := "was busy") in self._last_lines():
+            raise LoadError(f"{workers.address} {busy}: another program listens there", "name another port with --bind")
+        raise LoadError(
+            f"{status.came} of {expected} load workers came to {workers.address} within {workers.max_wait_s:g} s",
+            f"start each with: {workers.command}",
         )
 
     def _last_line(self) -> str:
@@ -328,55 +286,3 @@ class LoadProcess:
     def _last_lines(self) -> str:
         lines = self._files.output.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join([line for line in lines if line.strip()][-_QUOTED_LINES:])
-
-
-def _command(url: str, locustfile: Path | None) -> list[str]:
-    files = [str(LOCUSTFILE)] if locustfile is None else [str(LOCUSTFILE), str(locustfile)]
-    return [
-        sys.executable,
-        *("-m", "locust"),
-        *("--locustfile", ",".join(files)),
-        "--headless",
-        "--only-summary",
-        *("--host", url.rstrip("/")),
-        # Failed requests are the log's business; the exit code is to speak of Locust itself.
-        *("--exit-code-on-error", "0"),
-    ]
-
-
-def _environment(files: _Files) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("LOCUST_")}
-    return kept | {
-        "HOME": str(files.home),
-        # Locust itself may be installed below the real home.
-        "PYTHONUSERBASE": site.getuserbase(),
-        "PYTHONUNBUFFERED": "1",
-        _JOB_VARIABLE: str(files.job),
-    }
-
-
-def _check_url(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise LoadError(f"{url!r} is not a URL that load can be put on", "give one like http://127.0.0.1:8000")
-
-
-def _check_locust() -> None:
-    if importlib.util.find_spec("locust") is None:
-        raise LoadError(f"Locust is not installed for {sys.executable}", f"{sys.executable} -m pip install locust")
-
-
-def _check_locustfile(path: Path) -> Path:
-    path = path.absolute()
-    if not path.is_file() or path.suffix != ".py":
-        raise LoadError(f"there is no locustfile at {path}", "name an existing file that ends in .py")
-    if "," in str(path):
-        raise LoadError(f"Locust cannot load a file with a comma in its path: {path}", "rename or move it")
-    return path
-
-
-def _check_schema(schema: dict[str, Any]) -> None:
-    try:
-        compile_body_check(schema)
-    except ValueError as error:
-        raise LoadError(f"expect_json_schema is {error}", "correct the schema") from error

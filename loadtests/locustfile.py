@@ -24,6 +24,7 @@ try:
     from loadtests import plan, recording
     from loadtests.bodycheck import compile_body_check
     from loadtests.requestlog import RequestOutcome
+    from loadtests.session import Attempt
     from loadtests.shapes import PlanShape
 finally:
     sys.path.remove(_ROOT)
@@ -179,7 +180,7 @@ class ChatUser(FastHttpUser):
         return due_ns
 
     def _exchange(self, path: str, body: bytes | None, intended_ns: int | None) -> RequestOutcome:
-        attempt = recording.Attempt(self._number, intended_ns, judged=True)
+        attempt = Attempt(self._number, intended_ns, judged=True)
         send: Callable[..., Any] = self.client.request
         limit = gevent.Timeout.start_new(_plan.request_timeout_s)
         try:

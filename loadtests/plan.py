@@ -12,6 +12,9 @@ from urllib.parse import quote
 
 import msgspec
 
+# By its full name: Locust's folder on the path is this file's.
+from loadtests.workers import Workers, WorkerSummary
+
 DEFAULT_QUERIES_PATH = Path(__file__).with_name("queries.txt")
 """The support questions that are asked when a template names no queries of its own."""
 
@@ -72,6 +75,7 @@ class LoadPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                               times, sent by whichever user is free; `users` then bounds how many are
                               in flight. A request that finds no free user is sent late, and its
                               latency counts from the time it was due.
+    workers                   None: one process sends it all. Else users and rate are shared out over so many
 
     Raises ValueError on no stages or on numbers that are negative, not finite or out of range.
     """
@@ -83,6 +87,7 @@ class LoadPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stop_timeout_s: float = 10.0
     connection_error_wait_s: float = 1.0
     rate: float | None = None
+    workers: Workers | None = None
 
     def __post_init__(self) -> None:
         _require(len(self.stages) > 0, "a load plan needs at least one stage")
@@ -134,6 +139,11 @@ class LoadPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def peak_users(self) -> int:
         """The largest number of simultaneous users."""
         return max(stage.users for stage in self.stages)
+
+    @property
+    def expected_workers(self) -> int:
+        """Workers that share this load; 0: one process sends it all."""
+        return self.workers.expected(self.peak_users) if self.workers else 0
 
     def users_at(self, t: float) -> int:
         """The number of users `t` seconds after the start; 0 before the start and from the end on.
@@ -281,14 +291,16 @@ def read_queries(path: Path) -> tuple[str, ...]:
 class SendSchedule:
     """The times at which an open-loop plan's requests are due, handed out one by one.
 
-    Evenly spaced at `rate` per second for `duration_s` seconds, the first at `start_ns`.
+    Evenly spaced at `rate` per second for `duration_s` seconds, the first at `start_ns`. Of several workers each has
+    every `of`-th time, from the `rank`-th (from 0) on: together they have each time once.
     """
 
-    def __init__(self, rate: float, duration_s: float, start_ns: int) -> None:
+    def __init__(self, rate: float, duration_s: float, start_ns: int, rank: int = 0, of: int = 1) -> None:
         self._interval_ns = 1e9 / rate
         self._start_ns = start_ns
         self._count = max(1, math.ceil(rate * duration_s - 1e-9))
-        self._next = 0
+        self._next = rank
+        self._step = of
         self._returned: list[int] = []
 
     def take(self) -> int | None:
@@ -298,7 +310,7 @@ class SendSchedule:
         if self._next >= self._count:
             return None
         due = self._start_ns + round(self._next * self._interval_ns)
-        self._next += 1
+        self._next += self._step
         return due
 
     def give_back(self, due_ns: int) -> None:
@@ -328,9 +340,11 @@ class LoadSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     started_ns    first moment of the plan, ns of CLOCK_MONOTONIC; None: it never began
     ended_ns      moment at which no new request was sent any more; None: unknown
     cpu_share     time in which the Locust process ran or was ready to / duration of the load, 1.0 = one whole core; None:
-                  unknown. Near 1.0 the generator, not the service, limits the figures.
+                  unknown. Near 1.0 the generator, not the service, limits the figures. Of several
+                  processes the busiest one's.
     task_errors   exceptions raised by the users' own code (a fault in a locustfile, not in the service)
     message       one line on what went wrong, or None
+    workers       who sent it, where it was shared out
     """
 
     ended: LoadEnd
@@ -341,6 +355,7 @@ class LoadSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cpu_share: float | None = None
     task_errors: int = 0
     message: str | None = None
+    workers: tuple[WorkerSummary, ...] = ()
 
     @property
     def nothing_sent(self) -> bool:
@@ -361,7 +376,10 @@ class LoadJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LoadStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the Locust process tells the driver, as JSON in `LoadJob.status_path`; replaced as a whole."""
+    """What the Locust process tells the driver, as JSON in `LoadJob.status_path`; replaced as a whole.
+
+    `came`: workers that have said who they are.
+    """
 
     ready: bool = False
     started_ns: int | None = None
@@ -370,3 +388,5 @@ class LoadStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cpu_share: float | None = None
     task_errors: int = 0
     message: str | None = None
+    came: int = 0
+    workers: tuple[WorkerSummary, ...] = ()

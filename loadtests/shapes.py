@@ -5,8 +5,10 @@ from collections import deque
 from typing import Any
 
 from locust import LoadTestShape
+from locust.runners import MasterRunner
 
-from loadtests.recording import Session, session
+from loadtests.recording import session
+from loadtests.session import Session
 
 _MIN_STEP_S = 0.02  # a steeper ramp moves several users at once
 _CHECK_INTERVAL_S = 0.25
@@ -31,6 +33,7 @@ class PlanShape(LoadTestShape):
         start_ns = current.begin()
         completed = self._follow(current, start_ns)
         current.end(completed=completed)
+        current.leave()
 
     def _follow(self, current: Session, start_ns: int) -> bool:
         """True if the plan came to its end, False if it was stopped before."""
@@ -63,5 +66,7 @@ class PlanShape(LoadTestShape):
         self.runner.start(users, spawn_rate=max(users, self.runner.user_count, 1))
 
     def _settled(self) -> bool:
+        if isinstance(self.runner, MasterRunner):
+            return not self.runner.clients.spawning
         spawning = self.runner.spawning_greenlet
         return spawning is None or bool(spawning.ready())

@@ -10,6 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from loadtests.plan import LoadPlan, RequestTemplate
+from loadtests.workers import WorkerSummary
 
 SCHEMA_VERSION = 1
 
@@ -165,7 +166,7 @@ class Budget(Value, frozen=True, kw_only=True):
 
 
 class Phase(Value, frozen=True, kw_only=True):
-    """A stretch of a run: `drop-caches`, `start`, `load`, `watch`, `settle`, `openapi`, `probe`, `stop`."""
+    """A stretch of a run: `workers`, `drop-caches`, `start`, `load`, `watch`, `settle`, `openapi`, `probe`, `stop`."""
 
     name: str
     start_ns: int
@@ -348,6 +349,8 @@ class RunResult(Value, frozen=True, kw_only=True):
     load_end_ns: int | None = None
     load_problem: str | None = None
     """Why the load generator is not to be trusted in this run, if so."""
+    load_workers: tuple[WorkerSummary, ...] = ()
+    """Who sent the load, where it was shared out."""
     end_ns: int = 0
     phases: tuple[Phase, ...] = ()
     kernel_peak_charged_bytes: int | None = None

@@ -6,6 +6,7 @@ import base64
 import functools
 import posixpath
 import shlex
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,7 @@ from profiling.judging.report import AnalysedRun, Report
 from profiling.manifests.secrets import redacted, redacted_words
 from profiling.profiles import HeldMemory, Ledger, Profile
 from profiling.units import format_bytes, format_ms, format_percent
-from profiling.values import Limits
+from profiling.values import Limits, RunResult
 from reports import capacities, ledger, plots
 from reports.autopsy.words import PAGE_NAME, kill_count, run_name, telling
 from reports.figures import GROUPS, NONE, count, headroom, rate
@@ -242,7 +243,20 @@ def _load(run: AnalysedRun) -> str:
     kind = f", {plan.rate:g} requests/s (open loop)" if plan.rate is not None else ""
     stages = len(plan.stages)
     shape = f" in {stages} stages" if stages > 1 else ""
-    return f"up to {plan.peak_users:,} users for {plan.duration_s:g} s{shape}{kind}, seed {plan.seed}{where}"
+    return f"up to {plan.peak_users:,} users for {plan.duration_s:g} s{shape}{kind}, seed {plan.seed}{where}{_senders(run.result)}"
+
+
+def _senders(result: RunResult) -> str:
+    """Who sent the load, where it was shared out."""
+    workers = result.load_workers
+    if not workers:
+        return ""
+    hosts = Counter(worker.host for worker in workers)
+    lost = sum(worker.lost is not None for worker in workers)
+    off_ms = max(worker.clock_error_ns for worker in workers) / 1e6
+    words = ", ".join(f"{count} on {host}" for host, count in hosts.items())
+    clocks = f"; times of other machines are right within {off_ms:.1f} ms" if off_ms else ""
+    return f"; sent by {len(workers)} workers ({words}){f', {lost} of them lost' if lost else ''}{clocks}"
 
 
 def _packages(run: AnalysedRun) -> str | None:

@@ -8,6 +8,7 @@ from profiling.measuring.events import Event, ExperimentStarted, PhaseStarted, R
 
 PHASES = {
     "prepare": "preparing",
+    "workers": "waiting for the load's workers",
     "drop-caches": "dropping page caches",
     "start": "starting",
     "load": "under load",
@@ -88,5 +89,5 @@ class Progress:
         each = max([*self.run_s, self.current.planned_load_s, self._elapsed_s])
         ahead = self.load_remaining_s
         if ahead is None:
-            ahead = self.current.planned_load_s if self.phase in ("", "drop-caches", "start") else 0.0
+            ahead = self.current.planned_load_s if self.phase in ("", "workers", "drop-caches", "start") else 0.0
         return ahead + len(self.waiting) * each

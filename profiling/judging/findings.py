@@ -24,6 +24,7 @@ THRASHING = "thrashing"
 _LOW_HEADROOM = 0.10
 _PEAK_TOLERANCE = 0.01
 _LONG_GAP_MS = 25.0
+_CLOCK_ERROR_MS = 20.0
 _NEAR_LIMIT = 0.95
 _MOSTLY_ANSWERED = 0.5
 _STALLED = 0.10
@@ -341,6 +342,17 @@ def _trust(run: AnalysedRun, stored: StoredRun) -> list[Finding]:
     if result.load_problem:
         found.append(
             Finding(id="load-generator", level="warn", message=result.load_problem, hint="see the load's own output")
+        )
+    clock_ms = max((worker.clock_error_ns for worker in result.load_workers), default=0) / 1e6
+    if clock_ms > _CLOCK_ERROR_MS:
+        found.append(
+            Finding(
+                id="load-clock",
+                level="warn",
+                message=f"the clocks of the load's workers are known within {clock_ms:.0f} ms only: which requests were in"
+                " flight at a moment may be wrong by as much",
+                hint="latencies are not touched by it: each is measured by one clock",
+            )
         )
     if result.load_start_ns is not None and len(stored.samples):
         gaps = sample_gaps_ms(stored.samples, result.load_start_ns, result.load_end_ns or result.end_ns)

@@ -24,7 +24,7 @@ class RunStarted(Value, frozen=True, kw_only=True):
 
 
 class PhaseStarted(Value, frozen=True, kw_only=True):
-    """`drop-caches`, `start`, `load`, `watch`, `settle`, `openapi`, `probe`, `stop`;
+    """`workers`, `drop-caches`, `start`, `load`, `watch`, `settle`, `openapi`, `probe`, `stop`;
     beside runs: `prepare`, `flame graphs`, `report`."""
 
     run: str

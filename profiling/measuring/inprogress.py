@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from loadtests.driver import LoadProcess
-from loadtests.plan import LoadEnd, LoadSummary
+from loadtests.plan import LoadEnd, LoadPlan, LoadSummary
+from loadtests.workers import WorkerSummary
 from profiling.errors import LoadFailedError
-from profiling.measuring.events import Observer, PhaseStarted, RunFinished, Tick
+from profiling.measuring.events import Note, Observer, PhaseStarted, RunFinished, Tick
 from profiling.measuring.watch import Watch
 from profiling.values import Outcome, Phase
 
@@ -19,6 +20,8 @@ POLL_S = 0.05
 _TICK_S = 0.25
 _FIRST_SAMPLE_S = 3.0
 """The sampler is waited for so long; that nothing was sampled is said by the judgement."""
+_WORKERS_ALLOWANCE_S = 45.0
+"""Beyond the time that workers are waited for, Locust may take so long to start and to get to know them."""
 _BUSY_GENERATOR = 0.9
 """From this share of a core on, one Locust process (one thread) may be what limits the figures."""
 
@@ -107,6 +110,27 @@ class InProgress:
                 return
             time.sleep(POLL_S)
 
+    def gather(self, load: LoadProcess, plan: LoadPlan) -> None:
+        """Wait until all workers that share the load are there: before the service starts, so that it does not wait for them.
+
+        Raises LoadFailedError, and LoadError where too few came.
+        """
+        workers = plan.workers
+        if workers is None or not plan.expected_workers:
+            return
+        if workers.remote:
+            here = f"waiting for {workers} at {workers.address}, at most {workers.max_wait_s:g} s"
+            self._observer.notify(Note(text=f"{here}; start each with: {workers.command}"))
+        deadline = time.monotonic() + workers.max_wait_s + _WORKERS_ALLOWANCE_S
+        with self.phase("workers"):
+            while not load.ready:
+                if load.poll() is not None or time.monotonic() > deadline:
+                    raise LoadFailedError(
+                        "the load workers did not get ready", f"see their output in {self._directory / 'load'}"
+                    )
+                self.tick()
+                time.sleep(POLL_S)
+
     def load(self, load: LoadProcess, over: Callable[[], bool]) -> LoadSummary:
         """Have the load carried out, to its end or until `over` says that there is nothing left to load.
 
@@ -148,8 +172,23 @@ def load_problem(load: LoadSummary) -> str | None:
     """Why the load generator is not to be trusted in a run, if so."""
     if load.nothing_sent:
         return "the load generator sent nothing"
+    if lost := [worker for worker in load.workers if worker.lost]:
+        return _lost(lost, load)
     if load.task_errors:
         return f"the load's own code raised {load.task_errors} times: {load.message}"
     if load.cpu_share is not None and load.cpu_share > _BUSY_GENERATOR:
         return f"the load generator needed {load.cpu_share:.0%} of a core: it, not the service, may be the bottleneck"
     return None
+
+
+def _lost(lost: list[WorkerSummary], load: LoadSummary) -> str:
+    """Who went, when, and how much of the load with them."""
+    first = min(lost, key=lambda worker: worker.lost_ns or 0)
+    after = ((first.lost_ns or 0) - (load.started_ns or 0)) / 1e9
+    users = sum(worker.lost_users for worker in lost)
+    more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+    return (
+        f"{len(lost)} of {len(load.workers)} load workers {'was' if len(lost) == 1 else 'were'} lost, and {users} users with"
+        f" {'it' if len(lost) == 1 else 'them'}: the one on {first.host} (process {first.pid}) {first.lost}, {after:.1f} s into"
+        f" the load{more}"
+    )

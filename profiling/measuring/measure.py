@@ -119,6 +119,7 @@ class _Run:
             # Locust is loaded while the page cache is being dropped, so that it is idle when the service starts.
             load = self._start_load()
             cleanup.callback(load.kill)
+            self.progress.gather(load, plan.load)
             with self.progress.phase("drop-caches"):
                 reads = None if plan.cold is None else self.sandbox.reads(plan.target)
                 if reads is not None:
@@ -328,6 +329,7 @@ class _Run:
             load_start_ns=load.started_ns if load else None,
             load_end_ns=load.ended_ns if load else None,
             load_problem=load_problem(load) if load else None,
+            load_workers=load.workers if load else (),
             end_ns=time.monotonic_ns(),
             phases=tuple(self.progress.phases),
             kernel_peak_charged_bytes=counters.peak_charged_bytes,

@@ -56,13 +56,13 @@ def free_port() -> int:
 class Server:
     """A server and everything that it was asked."""
 
-    def __init__(self, behaviour: Behaviour) -> None:
+    def __init__(self, behaviour: Behaviour, host: str = "127.0.0.1") -> None:
         self.behaviour = behaviour
         self.received: list[Received] = []
         self.arrived = threading.Event()
         self.closing = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._listener = socket.create_server((host, 0), backlog=128)
+        self.url = f"http://{host}:{self._listener.getsockname()[1]}"
         self._connections: set[socket.socket] = set()
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
@@ -110,8 +110,8 @@ def _read(stream: Any) -> Received | None:
 
 
 @contextlib.contextmanager
-def serving(behaviour: Behaviour = ok) -> Iterator[Server]:
-    server = Server(behaviour)
+def serving(behaviour: Behaviour = ok, host: str = "127.0.0.1") -> Iterator[Server]:
+    server = Server(behaviour, host)
     try:
         yield server
     finally:

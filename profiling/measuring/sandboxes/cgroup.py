@@ -43,12 +43,12 @@ _ENTER = 'n=$1; shift; while [ "$n" -gt 0 ]; do echo $$ > "$1" || exit 125; shif
 class CgroupSandbox:
     """Runs services in cgroups of our own; see `placement` for where these are made."""
 
-    host = LOOPBACK
     engine = None
     image = None
 
-    def __init__(self, placement: Placement | None = None, why: str = "") -> None:
-        """`why`: why this sandbox was chosen, before where its cgroups are made."""
+    def __init__(self, placement: Placement | None = None, why: str = "", host: str = LOOPBACK) -> None:
+        """`why`: why this sandbox was chosen, before where its cgroups are made. `host`: where the services listen."""
+        self.host = host
         self._placement = placement or find_placement()
         self._why = why
         for parent in {Path(p) for p in self._placement.parents.values()}:

@@ -106,6 +106,8 @@ class _Run:
             load = self._start_load()
             if load is not None:
                 cleanup.callback(load.kill)
+                assert plan.load is not None
+                progress.gather(load, plan.load)
             sampling = self.subject.sample(self.samples, self.hz)
             cleanup.push(lambda *error: self._end_sampling(sampling, failed=error[1] is not None))
             progress.begin()
@@ -229,6 +231,7 @@ class _Run:
             load_start_ns=load.started_ns if load else None,
             load_end_ns=load.ended_ns if load else None,
             load_problem=load_problem(load) if load else None,
+            load_workers=load.workers if load else (),
             end_ns=time.monotonic_ns(),
             phases=tuple(progress.phases),
             kernel_peak_charged_bytes=self._kernel_peak(),

@@ -3,6 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from loadtests.workers import WorkerSummary
 from profiling.judgements import Finding
 from profiling.judging.report import AnalysedRun
 from profiling.measuring.samples import UNMEASURED
@@ -169,6 +170,15 @@ def test_headroom_within_its_budget_does_not_warn() -> None:
 @pytest.mark.parametrize("count", [1, 3, 10, 30])
 def test_a_flat_service_that_answers_little_does_not_grow(count: int) -> None:
     assert ids(judged(load=answers(count))) == []
+
+
+@pytest.mark.parametrize(("error_ns", "said"), [(19_000_000, False), (25_000_000, True)])
+def test_clocks_of_other_machines_that_are_not_well_known_are_said(error_ns: int, said: bool) -> None:
+    workers = (WorkerSummary(host="a", pid=1, records=9), WorkerSummary("b", 1, 9, clock=1, clock_error_ns=error_ns))
+    found = {finding.id: finding for finding in judged(result(load_workers=workers)).summary.findings}
+    assert ("load-clock" in found) is said
+    if said:
+        assert "within 25 ms" in found["load-clock"].message
 
 
 def test_a_load_generator_that_is_not_trusted_is_said() -> None:
