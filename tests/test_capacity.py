@@ -122,13 +122,20 @@ def test_it_is_judged_again_from_disk(found: dict[str, Any], name: str) -> None:
     assert "Latency by share of the answers" in page
 
 
-def test_where_even_the_start_is_too_much_it_does_not_hold(tmp_path: Path) -> None:
-    config(tmp_path, "hog_at_start")
+@pytest.mark.parametrize(
+    ("script", "limited_by", "said"),
+    [("hog_at_start", "oom", "before it is ready"), ("wrong_answer", "errors", "requests fail")],
+)
+def test_where_even_the_smallest_load_fails_it_does_not_hold(
+    tmp_path: Path, script: str, limited_by: str, said: str
+) -> None:
+    path = config(tmp_path, script)
+    path.write_text(path.read_text() + "[request.expect]\njson_schema = { required = ['response'] }\n")
     done = run_cli("capacity", *OPTIONS, "--users", "4", "--duration", "1s", cwd=tmp_path)
     document = json.loads(done.stdout)
     assert (done.returncode, document["verdict"], document["max_users"]) == (1, "fail", None), document
-    assert (document["first_failing"], document["limited_by"]) == (1, "oom")
-    assert "before it is ready" in document["sentence"]
+    assert (document["first_failing"], document["limited_by"]) == (1, limited_by)
+    assert said in document["sentence"]
 
 
 BUSY_USERS = """
