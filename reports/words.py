@@ -121,6 +121,8 @@ def outcome_sign(summary: Summary) -> Sign:
     """How a run ended, in a word. One that ran to the end and still failed is not shown as good."""
     sign = OUTCOMES[summary.outcome]
     failing = [finding for finding in summary.findings if finding.level == "fail"]
+    if summary.outcome is Outcome.STOPPED_EARLY and failing:
+        return Sign("failing, stopped early", "✗", BAD)
     if summary.outcome is not Outcome.COMPLETED or not failing:
         return sign
     hung = any(finding.id == STUCK_AT_LIMIT for finding in failing)

@@ -84,7 +84,7 @@ def _said(size: Size, runs: Sequence[Tried], found: Bracket) -> tuple[SizeVerdic
     passing = f"passes at {_mib(found.passing)} ({_of(found.passes, at(runs, found.passing))})"
     if found.failing is None:
         why = _why_over(size, runs)
-        return SizeVerdict.INCONCLUSIVE, f"Needs {_mib(found.passing)} at most, {passing}; no limit failed: {why}."
+        return SizeVerdict.INCONCLUSIVE, f"Needs {_mib(found.passing)} at most: {passing}; no limit failed, {why}."
     failing = at(runs, found.failing)
     failed = f"{failed_as(failing)} at {_mib(found.failing)} ({_of(found.failures, failing)})"
     if found.is_proved:
