@@ -273,8 +273,6 @@ class LoadProcess:
         workers, expected = self._plan.workers, self._plan.expected_workers
         if workers is None or not workers.remote or status.came >= expected:
             return
-        if (busy := "was busy") in self._last_lines():
-            raise LoadError(f"{workers.address} {busy}: another program listens there", "name another port with --bind")
         raise LoadError(
             f"{status.came} of {expected} load workers came to {workers.address} within {workers.max_wait_s:g} s",
             f"start each with: {workers.command}",

@@ -18,6 +18,7 @@ import msgspec
 from loadtests import handed
 from loadtests.bodycheck import compile_body_check
 from loadtests.plan import LoadJob, LoadPlan, RequestTemplate
+from loadtests.workers import Workers
 
 LOCUSTFILE: Final = Path(__file__).with_name("locustfile.py")
 STARTUP_ALLOWANCE_S: Final = 30.0
@@ -90,6 +91,7 @@ def check(url: str, plan: LoadPlan, request: RequestTemplate, locustfile: Path |
     _check_locust()
     if plan.workers is not None and plan.workers.remote:
         _check_reachable(url)
+        _check_bind(plan.workers)
     if locustfile is not None:
         locustfile = _check_locustfile(locustfile)
         if plan.rate is not None:
@@ -171,6 +173,23 @@ def _check_reachable(url: str) -> None:
             f"load workers on other machines cannot reach {url}, which is this machine alone",
             "give an address that they reach",
         )
+
+
+def _check_bind(workers: Workers) -> None:
+    """Locust would end with a message that nobody reads, or a traceback."""
+    host = "" if workers.bind_host == "*" else workers.bind_host
+    try:
+        found = socket.getaddrinfo(host or None, workers.bind_port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        with socket.socket(found[0][0], socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(found[0][4])
+            # With that option a port in use may be bound, but not listened at.
+            probe.listen()
+    except OSError as error:
+        raise LoadError(
+            f"load workers cannot be awaited at {workers.address} ({(error.strerror or str(error)).lower()})",
+            "name an address of this machine and a port that nothing listens on",
+        ) from error
 
 
 def _check_locust() -> None:

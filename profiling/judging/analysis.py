@@ -100,6 +100,10 @@ def load_series(requests: Records, result: RunResult) -> LoadSeries:
         p95[number] = np.percentile(latency[good & (second == number)], 95)
     plan = result.load
     planned = np.array([plan.users_at(number + 0.5) if plan else 0 for number in range(bins)], dtype=np.float64)
+    for worker in result.load_workers:
+        if worker.lost_ns is not None:  # its users are no longer there
+            planned[max(0, int((worker.lost_ns - result.load_start_ns) // 1_000_000_000)) :] -= worker.lost_users
+    planned = planned.clip(0)  # where none are planned, after the end
     return LoadSeries(
         t_s=(result.load_start_ns - result.start_ns) / 1e9 + np.arange(bins, dtype=np.float64),
         users=planned,

@@ -1,6 +1,6 @@
 import json
 import math
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +230,14 @@ def test_a_time_that_is_given_back_is_handed_out_next() -> None:
 def test_a_summary_without_records_says_so() -> None:
     assert LoadSummary(LoadEnd.FINISHED, 0, 0).nothing_sent
     assert not LoadSummary(LoadEnd.FINISHED, 0, 1).nothing_sent
+
+
+@given(rate=st.floats(0.1, 500), duration_s=st.floats(0.01, 3), of=st.integers(1, 7))
+def test_the_shares_of_a_schedule_are_the_schedule(rate: float, duration_s: float, of: int) -> None:
+    def times(rank: int, of: int) -> list[int]:
+        schedule = SendSchedule(rate, duration_s, 5, rank, of)
+        return list(iter(schedule.take, None))
+
+    shares = [times(rank, of) for rank in range(of)]
+    assert sorted(chain(*shares)) == times(0, 1)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -210,3 +211,16 @@ def test_what_remote_workers_cannot_reach_is_refused(bench: Bench) -> None:
     for url in ("http://127.0.0.1:8000", "http://localhost:8000", "http://[::1]:8000"):
         with pytest.raises(LoadError, match="cannot reach"):
             bench.start(url, plan)
+
+
+def test_where_workers_cannot_be_awaited_is_said_at_once(two: list[Elsewhere], bench: Bench) -> None:
+    here = two[0].here
+    with socket.create_server((here, 0)) as taken:
+        port = taken.getsockname()[1]
+        for host, why in ((here, "address already in use"), ("0.0.0.0", "address already in use")):
+            with pytest.raises(LoadError, match=why):
+                bench.start(f"http://{here}:1", by_others(LoadPlan.constant(2, 1.0), host, port))
+    with pytest.raises(LoadError, match="cannot assign requested address"):
+        bench.start(f"http://{here}:1", by_others(LoadPlan.constant(2, 1.0), "203.0.113.7", port))
+    with pytest.raises(LoadError, match=r"cannot be awaited at nowhere\.invalid"):
+        bench.start(f"http://{here}:1", by_others(LoadPlan.constant(2, 1.0), "nowhere.invalid", port))

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from loadtests.requestlog import (
     RequestLogWriter,
     RequestOutcome,
     RequestRecord,
+    brought_here,
     count_records,
     pack,
     read_records,
+    sort_by_end,
     unpack,
 )
 
@@ -133,3 +136,34 @@ def test_a_failed_write_loses_nothing(tmp_path: Path) -> None:
 
 def test_a_missing_log_has_no_records(tmp_path: Path) -> None:
     assert count_records(tmp_path / "none") == 0
+
+
+@given(st.lists(records, max_size=5), st.integers(-(10**9), 10**9), st.integers(0, 70_000), st.integers(0, 255))
+def test_records_of_a_worker_are_brought_here(made: list[RequestRecord], ahead: int, more: int, clock: int) -> None:
+    """Whatever the clock, no latency changes."""
+    early = [record._replace(intended_ns=1 << 40, sent_ns=1 << 41, finished_ns=1 << 42) for record in made]
+    data = brought_here(b"".join(map(pack, early)), ahead_ns=ahead, more_users=more, clock=clock)
+    got = [unpack(data[at : at + RECORD_SIZE]) for at in range(0, len(data), RECORD_SIZE)]
+    assert got == [
+        record._replace(
+            intended_ns=(1 << 40) - ahead,
+            sent_ns=(1 << 41) - ahead,
+            finished_ns=(1 << 42) - ahead,
+            active_users=min(record.active_users + more, 0xFFFF),
+            clock=clock,
+        )
+        for record in early
+    ]
+
+
+@given(st.lists(st.integers(0, 20), max_size=12), st.integers(0, RECORD_SIZE - 1))
+def test_records_are_sorted_by_their_end(ends: list[int], torn: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "requests.bin"
+        made = [ONE._replace(finished_ns=end, user=number) for number, end in enumerate(ends)]
+        path.write_bytes(b"".join(map(pack, made)) + b"x" * torn)
+        sort_by_end(path)
+        assert list(read_records(path)) == sorted(made, key=lambda record: record.finished_ns), (
+            "equal ends stay in turn"
+        )
+        assert [entry.name for entry in Path(folder).iterdir()] == ["requests.bin"]
