@@ -67,13 +67,15 @@ class Search:
         unit: int = 1,
         repeats: int = 2,
         max_trials: int = 8,
+        passing_first: bool = False,
     ) -> None:
         """`start`: the first value to try. `anchor`: where the border is expected, by default at `start`; from there it goes
         by `step`, three times, seven times `step`, and so on (with `step` = `start` that is doubling).
 
         `larger_passes`: True for a limit, False for a load. `lowest`, `highest`: never tried beyond. `narrow`: how far
         apart the ends may be, by the passing one. `repeats`: trials of each end. `max_trials`: of all, those that say
-        nothing included; with few left the ends are confirmed where they are. Raises ValueError for what makes no sense.
+        nothing included; with few left the ends are confirmed where they are. `passing_first`: which end is confirmed first;
+        by default the failing one, whose trials are often over sooner. Raises ValueError for what makes no sense.
         """
         if not lowest <= start <= highest or step < 1 or unit < 1 or repeats < 1 or max_trials < 1:
             raise ValueError("a search needs lowest <= start <= highest, and a step, a unit and trials of 1 or more")
@@ -86,6 +88,7 @@ class Search:
         self._worst, self._best = sorted((self._sign * lowest, self._sign * highest))
         self._narrow = narrow
         self._unit = unit
+        self._passing_first = passing_first
 
     def next_value(self, trials: Sequence[Trial]) -> int | None:
         """What to try after `trials`, in any order; None: that is all."""
@@ -125,13 +128,9 @@ class Search:
         return _Seen(found)
 
     def _missing(self, seen: _Seen) -> list[int]:
-        """The trials by which the ends are still to be confirmed: failing first, which is often over sooner."""
-        return [
-            self._sign * end
-            for end in (seen.failing, seen.passing)
-            if end is not None
-            for _ in range(self.repeats - seen.count(end))
-        ]
+        """The trials by which the ends are still to be confirmed."""
+        ends = (seen.passing, seen.failing) if self._passing_first else (seen.failing, seen.passing)
+        return [self._sign * end for end in ends if end is not None for _ in range(self.repeats - seen.count(end))]
 
     def _wanted(self, seen: _Seen) -> int | None:
         """A value that brings the ends closer; None where they are close, or nothing lies beyond."""
@@ -144,10 +143,18 @@ class Search:
             return None
         if not seen.is_unsteady:
             return self._between(seen.failing, seen.passing)
-        # Values between contradict themselves; what lies on both sides of them is narrowed as far as makes sense.
-        above, below = (seen.highest_fail, seen.passing), (seen.failing, seen.lowest_pass)
-        low, high = max(above, below, key=lambda gap: gap[1] - gap[0])
-        return self._between(low, high) if high - low > allowed // 2 else None
+        return self._beside_what_contradicts(seen, self._narrow(abs(seen.highest_fail)) // 2)
+
+    def _beside_what_contradicts(self, seen: _Seen, near: int) -> int | None:
+        """Half of what is allowed away from the values that contradict themselves, on the side where more is left."""
+        assert seen.passing is not None
+        assert seen.failing is not None
+        above, below = seen.passing - seen.highest_fail, seen.lowest_pass - seen.failing
+        if max(above, below) <= max(near, self._unit):
+            return None
+        step = max(self._on_grid(near), self._unit)
+        wanted = seen.highest_fail + step if above >= below else seen.lowest_pass - step
+        return wanted if seen.failing < wanted < seen.passing else None
 
     def _between(self, low: int, high: int) -> int | None:
         """In the middle, or nearer to the anchor where that lies on the way."""

@@ -106,6 +106,8 @@ class Size:
             narrow=narrow_bytes,
             repeats=REPEATS,
             max_trials=MAX_RUNS,
+            # A kill between two samples, or by what starts it, is likelier above the peak than a survival below it.
+            passing_first=True,
         )
 
     def _expected(self, runs: Sequence[Tried]) -> int | None:

@@ -87,14 +87,14 @@ def _said(size: Size, runs: Sequence[Tried], found: Bracket) -> tuple[SizeVerdic
         return SizeVerdict.INCONCLUSIVE, f"Needs {_mib(found.passing)} at most: {passing}; no limit failed, {why}."
     failing = at(runs, found.failing)
     failed = f"{failed_as(failing)} at {_mib(found.failing)} ({_of(found.failures, failing)})"
-    if found.is_proved:
-        return SizeVerdict.SIZED, f"Needs {_mib(found.passing)}: {passing}, {failed}."
-    between = f"Needs more than {_mib(found.failing)} and {_mib(found.passing)} at most: {passing}, {failed}"
+    between = ""
     if found.unsteady is not None:
         low, high = found.unsteady
-        where = _mib(low) if low == high else f"{_mib(low)} to {_mib(high)}"
-        return SizeVerdict.INCONCLUSIVE, f"{between}; at {where} now one, now the other."
-    return SizeVerdict.INCONCLUSIVE, f"{between}; {_why_over(size, runs)}."
+        between = f"; at {_mib(low) if low == high else f'{_mib(low)} to {_mib(high)}'} now one, now the other"
+    if found.is_proved:
+        return SizeVerdict.SIZED, f"Needs {_mib(found.passing)}: {passing}, {failed}{between}."
+    sentence = f"Needs more than {_mib(found.failing)} and {_mib(found.passing)} at most: {passing}, {failed}"
+    return SizeVerdict.INCONCLUSIVE, f"{sentence}{between or f'; {_why_over(size, runs)}'}."
 
 
 def _nothing_passed(size: Size, runs: Sequence[Tried], found: Bracket) -> tuple[SizeVerdict, str]:
