@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from profiling.judging.analysis import sample_gaps_ms
+from profiling.judging.analysis import gap_percentile_ms
 from profiling.measuring import store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,8 +99,7 @@ def the_sampler(results: list[Comparison]) -> list[Row]:
         for run in result.document["runs"]:
             stored = store.load(Path(run["run_dir"]))
             info = stored.result
-            assert info.load_start_ns and info.load_end_ns
-            gaps.append(float(np.percentile(sample_gaps_ms(stored.samples, info.load_start_ns, info.load_end_ns), 99)))
+            gaps.append(gap_percentile_ms(stored, 99) or 0.0)
             if info.sampler_cpu_s is not None:
                 span_ns = int(stored.samples["t_ns"][-1] - stored.samples["t_ns"][0])
                 shares.append(info.sampler_cpu_s / (span_ns / 1e9))

@@ -25,6 +25,7 @@ _LISTENER_RAISED: Final = 2  # Locust's exit code for a fault in an event listen
 _END_ALLOWANCE_S: Final = 15.0
 _POLL_S: Final = 0.02
 _QUOTED_LINES: Final = 8
+_QUOTED_BYTES: Final = 16_384
 
 
 class LoadProcess:
@@ -282,5 +283,7 @@ class LoadProcess:
         return (self._last_lines() or "no output").splitlines()[-1]
 
     def _last_lines(self) -> str:
-        lines = self._files.output.read_text(encoding="utf-8", errors="replace").splitlines()
+        with self._files.output.open("rb") as output:  # of a long load it may be long
+            output.seek(max(0, output.seek(0, os.SEEK_END) - _QUOTED_BYTES))
+            lines = output.read().decode(errors="replace").splitlines()
         return "\n".join([line for line in lines if line.strip()][-_QUOTED_LINES:])

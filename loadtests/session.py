@@ -16,9 +16,11 @@ from gevent.socket import wait_read  # type: ignore[import-untyped]
 
 from loadtests.plan import LoadJob, LoadStatus, SendSchedule
 from loadtests.processor import wanted_s
+from loadtests.pruning import prune
 from loadtests.requestlog import UNKNOWN_USER, RequestLogWriter, RequestOutcome, RequestRecord
 
 CONTEXT_KEY: Final = "oomproof_attempt"
+PRUNE_INTERVAL_S: Final = 60.0
 _WATCH_INTERVAL_S: Final = 0.2
 _OVERDUE_SLACK_S: Final = 30.0  # more than the driver allows: it acts first if it is there
 
@@ -278,8 +280,12 @@ class Session:
         """Keeps the log fresh, and ends this process if the driver is gone or the plan is long over."""
         plan = self.job.plan
         allowed_ns = (plan.duration_s + plan.stop_timeout_s + _OVERDUE_SLACK_S) * 1e9
+        pruned_at = time.monotonic()
         while True:
             gevent.sleep(_WATCH_INTERVAL_S)
+            if time.monotonic() - pruned_at > PRUNE_INTERVAL_S:
+                prune(self._runner.stats)
+                pruned_at = time.monotonic()
             if self.crew is not None:
                 self.crew.look()
             try:

@@ -17,8 +17,9 @@ from locust.exception import RPCError
 
 from loadtests import messages
 from loadtests.messages import Begin, Done, Hello, Probe, Records, packed, parsed
+from loadtests.pruning import prune
 from loadtests.requestlog import FLUSH_INTERVAL_S, RECORD_SIZE, RequestRecord, pack
-from loadtests.session import Session
+from loadtests.session import PRUNE_INTERVAL_S, Session
 from loadtests.workers import PROTOCOL
 
 _SILENT_MASTER_S: Final = 10.0
@@ -127,8 +128,12 @@ class Worker:
     def _watch(self) -> None:
         """Hands records over in time, and ends this process if the master is gone."""
         forked = bool(self._session and self._session.job.parent_pid)
+        pruned_at = time.monotonic()
         while True:
             gevent.sleep(FLUSH_INTERVAL_S)
+            if time.monotonic() - pruned_at > PRUNE_INTERVAL_S:
+                prune(self._runner.stats)
+                pruned_at = time.monotonic()
             self._sender.flush()
             heard = self._runner.last_heartbeat_timestamp
             silent = heard is not None and time.time() - heard > _SILENT_MASTER_S

@@ -91,9 +91,12 @@ def format_ms(ms: float | None) -> str:
 
 
 def format_seconds(seconds: float | None) -> str:
-    """A duration as people read it: "0.4 s", "20 s", "3 min 20 s"."""
+    """A duration as people read it: "0.4 s", "20 s", "3 min 20 s", "23 h 50 min"."""
     if seconds is None:
         return "–"
+    if seconds >= 7200:
+        hours, minutes = divmod(round(seconds / 60), 60)
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     if seconds >= 100:
         minutes, rest = divmod(round(seconds), 60)
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"

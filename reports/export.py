@@ -10,6 +10,8 @@ from profiling.judging.report import AnalysedRun, Array
 
 _MEMORY_BYTES = ("charged", "unreclaimable", "working_set", "rss", "pss", "anon", "file", "shmem", "kernel")
 _MEMORY_COUNTS = ("processes", "oom_kills")
+_ROWS = 10_000
+"""So many rows at once are cells, of which each takes several times as much memory as its text."""
 
 
 def series_csv(run: AnalysedRun) -> str:
@@ -36,9 +38,14 @@ def load_csv(run: AnalysedRun) -> str:
 
 
 def _csv(columns: list[tuple[str, Array, Callable[[float], str]]]) -> str:
-    header = ",".join(name for name, _, _ in columns)
-    cells = [[form(value) if np.isfinite(value) else "" for value in array.tolist()] for _, array, form in columns]
-    return "\n".join([header, *map(",".join, zip(*cells, strict=True)), ""])
+    parts = [",".join(name for name, _, _ in columns)]
+    for start in range(0, len(columns[0][1]), _ROWS):
+        cells = [
+            [form(value) if np.isfinite(value) else "" for value in array[start : start + _ROWS].tolist()]
+            for _, array, form in columns
+        ]
+        parts.append("\n".join(map(",".join, zip(*cells, strict=True))))
+    return "\n".join([*parts, ""])
 
 
 def _seconds(value: float) -> str:

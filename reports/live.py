@@ -30,8 +30,12 @@ from reports.words import BAD, GOOD, OUTCOMES, UNSURE, kills, of_limit, printabl
 
 _STYLES = {GOOD: "green", BAD: "bold red", UNSURE: "yellow"}
 _REFRESH_HZ = 4
-_LINE_EVERY_S = 5.0
+_LINE_EVERY_S, _RARELY_S = 5.0, 600.0
+_LINES_PER_FOLD = 10
+"""The longer a phase lasts, the rarer its lines: so many until it has lasted about three times as long."""
 _NAME_WIDTH = 36
+_LONG_S = 600.0
+"""From here on seconds say little."""
 
 
 def make_observer(stream: TextIO, environ: Mapping[str, str]) -> AbstractContextManager[Observer]:
@@ -47,7 +51,8 @@ def make_observer(stream: TextIO, environ: Mapping[str, str]) -> AbstractContext
 
 
 class PlainLines:
-    """An observer that prints one line per phase, and at most one line of progress per phase every 5 s."""
+    """An observer that prints one line per phase, and at most one line of progress per phase every 5 s, ever more seldom the
+    longer that takes, down to one in ten minutes."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -74,7 +79,8 @@ class PlainLines:
                 self._line(f"{_prefix(event.run)}{phase_words(event.phase)}")
             case Tick():
                 if event.phase_elapsed_s >= self._next_line_s:
-                    self._next_line_s = event.phase_elapsed_s + _LINE_EVERY_S
+                    pause_s = min(_RARELY_S, max(_LINE_EVERY_S, event.phase_elapsed_s / _LINES_PER_FOLD))
+                    self._next_line_s = event.phase_elapsed_s + pause_s
                     self._line(f"{_prefix(event.run)}{_state(event)}")
             case RunFinished():
                 self._line(f"{event.run}: {_ending(event)}")
@@ -177,11 +183,14 @@ def _phase(progress: Progress, width: int) -> Text:
     if tick is None:
         return text
     if progress.phase != "load" or current is None or current.planned_load_s <= 0:
-        return text.append(f"  {tick.phase_elapsed_s:.0f} s")
+        return text.append(f"  {format_seconds(float(round(tick.phase_elapsed_s)))}")
     share = min(1.0, tick.phase_elapsed_s / current.planned_load_s)
     text.append("  ").append("━" * round(share * width), style="cyan")
     text.append("─" * (width - round(share * width)), style="dim")
-    return text.append(f"  {tick.phase_elapsed_s:.0f} of {current.planned_load_s:.0f} s")
+    if current.planned_load_s < _LONG_S:
+        return text.append(f"  {tick.phase_elapsed_s:.0f} of {current.planned_load_s:.0f} s")
+    passed, planned = (format_seconds(float(round(s))) for s in (tick.phase_elapsed_s, current.planned_load_s))
+    return text.append(f"  {passed} of {planned}")
 
 
 def _memory(tick: Tick, width: int) -> Text:
@@ -240,7 +249,7 @@ def _plan(event: RunStarted) -> str:
 
 
 def _state(tick: Tick) -> str:
-    parts = [f"{phase_words(tick.phase)} {tick.phase_elapsed_s:.0f} s"]
+    parts = [f"{phase_words(tick.phase)} {format_seconds(float(round(tick.phase_elapsed_s)))}"]
     if tick.unreclaimable_bytes is not None:
         parts.append(of_limit(tick.unreclaimable_bytes, tick.limit_bytes))
     if tick.phase == "load" or tick.requests:

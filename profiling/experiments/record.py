@@ -107,6 +107,7 @@ def load_run(directory: Path, budget: Budget) -> AnalysedRun:
 
 def report(directory: Path, experiment: Experiment) -> Report:
     """The report of an experiment, from what is on disk. Raises DataError if a run cannot be read or there is none."""
+    experiment = _without_what_never_began(directory, experiment)
     if experiment.command == GATE and experiment.runs:
         return _gated(directory, experiment)
     if experiment.command == CAPACITY and experiment.runs:
@@ -133,6 +134,17 @@ def report(directory: Path, experiment: Experiment) -> Report:
         directory=str(directory.resolve()),
         autopsies=_autopsies(directory, experiment),
     )
+
+
+def _without_what_never_began(directory: Path, experiment: Experiment) -> Experiment:
+    """A run is noted before it is made: of a tool that was killed in between the last one has nothing."""
+    if (
+        experiment.elapsed_s is None
+        and experiment.runs
+        and not (directory / experiment.runs[-1] / store.RUN_FILE).exists()
+    ):
+        return msgspec.structs.replace(experiment, runs=experiment.runs[:-1])
+    return experiment
 
 
 def _autopsies(directory: Path, experiment: Experiment) -> tuple[Autopsy, ...]:

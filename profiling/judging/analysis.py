@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtests.requestlog import RequestOutcome
 from profiling.judgements import ServiceSummary, Summary
+from profiling.judging.clients import load_series, percentiles_ms, tally
 from profiling.judging.growth import growth_per_request
-from profiling.judging.report import AnalysedRun, Array, LoadSeries, MemorySeries
+from profiling.judging.quantiles import percentiles
+from profiling.judging.report import AnalysedRun, MemorySeries
 from profiling.measuring.samples import UNMEASURED
 from profiling.measuring.store import StoredRun
 from profiling.values import RunResult
@@ -36,14 +37,13 @@ def analyse(run: StoredRun) -> AnalysedRun:
     """Everything about one run that can be read off its data; findings are left to `findings`."""
     result = run.result
     samples = kills_of_run(run.samples, result)
-    sent = run.requests[run.requests["outcome"] != RequestOutcome.NOT_SENT] if len(run.requests) else run.requests
     services = tuple(analyse(part) for part in run.parts)
-    summary = _summary(run, sent)
+    summary = _summary(run)
     return AnalysedRun(
         summary=_of_system(summary, [part.summary for part in services]) if services else summary,
         result=result,
         memory=memory_series(samples, result.start_ns),
-        load=load_series(sent, result),
+        load=load_series(run),
         kills_s=_kill_times(samples, result),
         ready_s=_since_start(result.ready_ns, result),
         load_s=_load_span(result),
@@ -86,60 +86,37 @@ def kills_of_run(samples: Records, result: RunResult) -> Records:
     return counted
 
 
-def load_series(requests: Records, result: RunResult) -> LoadSeries:
-    """What the clients saw, in bins of one second from the load's start to the last answer."""
-    if result.load_start_ns is None or not len(requests):
-        empty = np.empty(0)
-        return LoadSeries(t_s=empty, users=empty, rps=empty, failures=empty, p95_ms=empty)
-    second = ((requests["finished_ns"] - result.load_start_ns) // 1_000_000_000).astype(np.int64).clip(0)
-    bins = int(second.max()) + 1
-    good = requests["outcome"] == RequestOutcome.OK
-    latency = latency_ms(requests)
-    p95 = np.full(bins, np.nan)
-    for number in np.unique(second[good]):
-        p95[number] = np.percentile(latency[good & (second == number)], 95)
-    plan = result.load
-    planned = np.array([plan.users_at(number + 0.5) if plan else 0 for number in range(bins)], dtype=np.float64)
-    for worker in result.load_workers:
-        if worker.lost_ns is not None:  # its users are no longer there
-            planned[max(0, int((worker.lost_ns - result.load_start_ns) // 1_000_000_000)) :] -= worker.lost_users
-    planned = planned.clip(0)  # where none are planned, after the end
-    return LoadSeries(
-        t_s=(result.load_start_ns - result.start_ns) / 1e9 + np.arange(bins, dtype=np.float64),
-        users=planned,
-        rps=np.bincount(second[good], minlength=bins).astype(np.float64),
-        failures=np.bincount(second[~good], minlength=bins).astype(np.float64),
-        p95_ms=p95,
-    )
+def gap_percentile_ms(run: StoredRun, share: float) -> float | None:
+    """A percentile of the milliseconds between neighbouring samples under load; None: there were not two."""
+    result = run.result
+    if result.load_start_ns is None:
+        return None
+    within = run.every_sample.between(result.load_start_ns, (result.load_end_ns or result.end_ns) + 1)
+
+    def gaps() -> Iterator[NDArray[np.int64]]:
+        before = np.empty(0, np.int64)
+        for block in within.only("t_ns"):
+            yield np.diff(block["t_ns"], prepend=before)
+            before = block["t_ns"][-1:]
+
+    found = percentiles(gaps, [share])
+    return found[0] / 1e6 if found else None
 
 
-def latency_ms(requests: Records) -> Array:
-    """Milliseconds from when each request was due to its end: a late send counts against the service."""
-    latency: Array = (requests["finished_ns"] - requests["intended_ns"]) / 1e6
-    return latency
-
-
-def sample_gaps_ms(samples: Records, from_ns: int, to_ns: int) -> Array:
-    """Milliseconds between neighbouring samples within a span of CLOCK_MONOTONIC."""
-    t_ns = samples["t_ns"]
-    gaps: Array = np.diff(t_ns[(t_ns >= from_ns) & (t_ns <= to_ns)]) / 1e6
-    return gaps
-
-
-def _summary(run: StoredRun, sent: Records) -> Summary:
+def _summary(run: StoredRun) -> Summary:
     result, samples = run.result, run.samples
     limit = result.limits.memory_bytes if result.limits else None
     peak = _peak(samples, "unreclaimable")
-    good = sent["outcome"] == RequestOutcome.OK if len(sent) else np.empty(0, bool)
-    p50, p95, p99 = _percentiles(latency_ms(sent[good])) if good.any() else (None, None, None)
+    requests = tally(run)
+    p50, p95, p99 = percentiles_ms(run, [50, 95, 99]) or (None, None, None)
     seconds = _load_seconds(result)
-    growth = growth_per_request(samples, sent[good]["finished_ns"], result) if good.any() else None
+    growth = growth_per_request(run) if requests.good else None
     return Summary(
         name=result.name,
         outcome=result.outcome,
         stop_reason=result.stop_reason,
         oom_kills=result.oom_kills,
-        restarts=_restarts(samples, result),
+        restarts=_restarts(run),
         memory_limit_bytes=limit,
         peak_unreclaimable_bytes=peak,
         peak_charged_bytes=_peak(samples, "charged"),
@@ -149,11 +126,11 @@ def _summary(run: StoredRun, sent: Records) -> Summary:
         headroom_bytes=None if peak is None or limit is None else limit - peak,
         startup_s=_since_start(result.ready_ns, result),
         ready=None if result.watched else result.ready_ns is not None,
-        requests=len(sent),
-        failures=int(len(sent) - good.sum()),
-        availability=float(good.mean()) if len(sent) else None,
-        dark_share=_dark_share(sent, result),
-        rps=float(good.sum()) / seconds if seconds and len(sent) else None,
+        requests=requests.sent,
+        failures=requests.sent - requests.good,
+        availability=requests.good / requests.sent if requests.sent else None,
+        dark_share=requests.dark_share,
+        rps=requests.good / seconds if seconds and requests.sent else None,
         p50_ms=p50,
         p95_ms=p95,
         p99_ms=p99,
@@ -162,7 +139,7 @@ def _summary(run: StoredRun, sent: Records) -> Summary:
         growth_high=growth.high if growth else None,
         page_cache=result.page_cache,
         sandbox=result.sandbox,
-        samples=len(samples),
+        samples=run.count,
         findings=(),
         run_dir=str(run.directory),
     )
@@ -173,11 +150,6 @@ def _peak(samples: Records, field: str) -> int | None:
         return None
     peak = int(samples[field].max())
     return None if peak == UNMEASURED else peak
-
-
-def _percentiles(values: Array) -> tuple[float, float, float]:
-    p50, p95, p99 = np.percentile(values, [50, 95, 99])
-    return float(p50), float(p95), float(p99)
 
 
 def _load_seconds(result: RunResult) -> float | None:
@@ -195,18 +167,6 @@ def _since_start(t_ns: int | None, result: RunResult) -> float | None:
     return None if t_ns is None else (t_ns - result.start_ns) / 1e9
 
 
-def _dark_share(sent: Records, result: RunResult) -> float | None:
-    """The share of the load's whole seconds in which no answer of any kind came."""
-    if result.load_start_ns is None or not len(sent):
-        return None
-    seconds = ((result.load_end_ns or result.end_ns) - result.load_start_ns) // 1_000_000_000
-    if seconds < 1:
-        return None
-    answered = sent[sent["status"] > 0]["finished_ns"]
-    lit = np.unique((answered - result.load_start_ns) // 1_000_000_000)
-    return 1.0 - float(((lit >= 0) & (lit < seconds)).sum()) / seconds
-
-
 def _kill_times(samples: Records, result: RunResult) -> tuple[float, ...]:
     """When the kernel's count rose, in seconds since the start; kills after the last sample stand at the run's end."""
     times: list[float] = []
@@ -220,13 +180,14 @@ def _kill_times(samples: Records, result: RunResult) -> tuple[float, ...]:
     return tuple(times)
 
 
-def _restarts(samples: Records, result: RunResult) -> int:
+def _restarts(run: StoredRun) -> int:
     """Processes that went and were replaced between the first `ready`, or the start of the watch, and its end."""
+    result = run.result
     stop = next((phase.start_ns for phase in result.phases if phase.name == "stop"), result.end_ns)
     since_ns = result.start_ns if result.watched else result.ready_ns
-    if not len(samples) or since_ns is None:
+    if since_ns is None:
         return 0
-    served = samples[(samples["t_ns"] >= since_ns) & (samples["t_ns"] < stop)]
+    served = run.every_sample.between(since_ns, stop).ends()
     if not len(served):
         return 0
-    return int(min(served["exits"][-1] - served["exits"][0], served["births"][-1] - served["births"][0]))
+    return int(min(served["exits"][1] - served["exits"][0], served["births"][1] - served["births"][0]))

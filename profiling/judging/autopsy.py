@@ -54,9 +54,12 @@ def autopsy(run: StoredRun, profile: Profile | None = None) -> Autopsy | None:
         return None
     traced = profile if result.capture else None
     kills: list[Kill] = []
+    count = 0
     for number, part in enumerate(run.parts or (run,)):
+        moments = kill_moments(part)
+        count += len(moments)
         # memray enters the service that the load goes to: the first.
-        kills += _of_service(part, traced if number == 0 else None, part.result.name if run.parts else None)
+        kills += _of_service(part, moments, traced if number == 0 else None, part.result.name if run.parts else None)
     kills.sort(key=lambda kill: kill.at_s)
     shown = _alike(
         [msgspec.structs.replace(kill, number=number) for number, kill in enumerate(kills[:KILLS_AT_MOST], 1)]
@@ -69,19 +72,20 @@ def autopsy(run: StoredRun, profile: Profile | None = None) -> Autopsy | None:
         limit_bytes=_limit(result),
         sentence=telling.sentence,
         most_telling=telling.number,
-        kernel_log=_of_log(result.kernel_log, len(kills)),
+        kernel_log=_of_log(result.kernel_log, count),
         kills=tuple(shown),
-        not_shown=len(kills) - len(shown),
+        not_shown=count - len(shown),
     )
 
 
-def _of_service(run: StoredRun, profile: Profile | None, name: str | None) -> list[Kill]:
-    moments = kill_moments(run)
+def _of_service(run: StoredRun, moments: Sequence[Moment], profile: Profile | None, name: str | None) -> list[Kill]:
+    """The accounts of its first kills: no more are shown."""
     victims = _victims(run.result.kernel_log, len(moments))
     ends = captures_of(moments, victims, run, profile.ends if profile else ())
+    spans = open_spans(run)
     return [
-        _account(run, moment, victim, end, name, looked=profile is not None)
-        for moment, victim, end in zip(moments, victims, ends, strict=True)
+        _account(run, moment, victim, end, name, spans, looked=profile is not None)
+        for moment, victim, end in list(zip(moments, victims, ends, strict=True))[:KILLS_AT_MOST]
     ]  # fmt: skip
 
 
@@ -169,7 +173,7 @@ def _largest_to_largest(
 ) -> list[CaptureEnd | None]:
     """Of kills at one moment time says nothing: there the records that end with the largest RSS are the largest victim's."""
     sorted_ends = list(found)
-    for moment in set(moments):
+    for moment in {one for one, end in zip(moments, found, strict=True) if end is not None}:
         sizes = {
             number: victim.anon_rss_bytes or 0
             for number, (one, victim) in enumerate(zip(moments, victims, strict=True))
@@ -187,6 +191,7 @@ def _account(
     victim: KernelKill | None,
     end: CaptureEnd | None,
     service: str | None,
+    spans: Sequence[tuple[int, int]],
     *,
     looked: bool,
 ) -> Kill:
@@ -201,7 +206,7 @@ def _account(
         phase=next((phase.name for phase in result.phases if moment.after_ns <= phase.end_ns), None),
         process=_process(victim, end),
         memory=_memory(run, moment),
-        requests=in_flight(run, moment),
+        requests=in_flight(run, moment, spans),
         held=end.held if end else (),
         held_note=end.note if end else _held_note(run, victim, looked=looked),
         capture=end.capture if end else None,
@@ -257,18 +262,26 @@ def _memory(run: StoredRun, moment: Moment) -> MemoryAtKill | None:
     return MemoryAtKill(limit_bytes=_limit(run.result), **figures)
 
 
-def in_flight(run: StoredRun, moment: Moment) -> RequestsInFlight | None:
-    """The requests that had been sent before the kill and were answered after it, or broke at it. None before the load."""
-    result, requests = run.result, run.requests
+def open_spans(run: StoredRun) -> list[tuple[int, int]]:
+    """Of each block of requests when the first in it was sent, and when the last one ended. Ns of CLOCK_MONOTONIC."""
+    return [(int(block["sent_ns"].min()), int(block["finished_ns"].max())) for block in run.every_request]
+
+
+def in_flight(run: StoredRun, moment: Moment, spans: Sequence[tuple[int, int]]) -> RequestsInFlight | None:
+    """The requests that had been sent before the kill and were answered after it, or broke at it. None before the load.
+
+    `spans`: as `open_spans` says; only the blocks that can hold such requests are read.
+    """
+    result = run.result
     if result.load_start_ns is None or moment.before_ns < result.load_start_ns:
         return None
-    broke = np.isin(requests["outcome"], _BROKEN)
-    open_then = (
-        (requests["outcome"] != RequestOutcome.NOT_SENT)
-        & (requests["sent_ns"] <= moment.before_ns)
-        & (requests["finished_ns"] >= np.where(broke, moment.after_ns, moment.before_ns))
-    )
-    found = requests[open_then]
+    log = run.every_request
+    there = [
+        _open_at(log.block(number), moment)
+        for number, (first_ns, last_ns) in enumerate(spans)
+        if first_ns <= moment.before_ns and last_ns >= moment.after_ns
+    ]
+    found = np.concatenate(there) if there else np.empty(0, log.dtype)
     ages = np.sort(np.maximum(0, moment.before_ns - found["sent_ns"]))[::-1] / 1e9
     template = result.target.request
     return RequestsInFlight(
@@ -277,6 +290,17 @@ def in_flight(run: StoredRun, moment: Moment) -> RequestsInFlight | None:
         path=None if result.target.locustfile else f"{template.method} {template.path}",
         ages_s=tuple(round(float(age), 3) for age in ages[:AGES_AT_MOST]),
     )
+
+
+def _open_at(requests: Records, moment: Moment) -> Records:
+    """Those of `in_flight`."""
+    broke = np.isin(requests["outcome"], _BROKEN)
+    found: Records = requests[
+        (requests["outcome"] != RequestOutcome.NOT_SENT)
+        & (requests["sent_ns"] <= moment.before_ns)
+        & (requests["finished_ns"] >= np.where(broke, moment.after_ns, moment.before_ns))
+    ]
+    return found
 
 
 def _held_note(run: StoredRun, victim: KernelKill | None, *, looked: bool) -> str:

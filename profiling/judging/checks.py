@@ -60,7 +60,7 @@ def _startup_memory(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Chec
         return of_finding(found, "startup-memory", f"{run.summary.oom_kills} OOM kills", limit)
     if not run.summary.ready and (lost := finding(run, "kill-counter-lost")):
         return of_finding(lost, "startup-memory", "killed", limit, "inconclusive")
-    peak = levels.startup_peak(stored.samples, run.result)
+    peak = levels.startup_peak(stored)
     if peak is None:
         return Check(
             id="startup-memory", status="inconclusive", measured="–", limit=limit, message="nothing was sampled"
@@ -200,7 +200,7 @@ def _plateau(run: AnalysedRun, stored: StoredRun, budget: Budget) -> Check:
         )
     if result.exit_status is not None and run.summary.outcome is not Outcome.COMPLETED:
         return skipped("plateau", ENDED)
-    plateau, rest = levels.under_load(stored.samples, result), levels.at_rest(stored.samples, result)
+    plateau, rest = levels.under_load(stored), levels.at_rest(stored)
     if plateau is None or rest is None:
         return Check(id="plateau", status="inconclusive", measured="–", limit="", message="nothing was sampled")
     measured, limit = format_bytes(rest), format_bytes(plateau * (1 + _BACK_WITHIN))

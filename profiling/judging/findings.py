@@ -6,13 +6,12 @@ import dataclasses
 import signal
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from profiling.judgements import Finding
-from profiling.judging.analysis import sample_gaps_ms
+from profiling.judging.analysis import gap_percentile_ms
 from profiling.judging.report import AnalysedRun
 from profiling.judging.watches import of_watch
+from profiling.measuring.blocks import Readings
 from profiling.measuring.samples import UNMEASURED
 from profiling.measuring.store import StoredRun
 from profiling.units import KIB, format_bytes, format_ms, format_percent
@@ -31,7 +30,6 @@ _STALLED = 0.10
 """From this share of the load's time on, waiting for memory is worth a word."""
 _PAGE = 4096
 _ABORT_HINT = "a runtime aborts itself so at a limit of its own, as Node does at --max-old-space-size"
-Records = NDArray[np.void]
 
 
 def with_findings(run: AnalysedRun, stored: StoredRun, budget: Budget) -> AnalysedRun:
@@ -191,29 +189,34 @@ def _thrashing(run: AnalysedRun, stored: StoredRun, *, suffers: bool) -> list[Fi
     ]
 
 
-def _under_load(stored: StoredRun) -> Records:
+def _under_load(stored: StoredRun) -> Readings:
     """The samples from the load's start to its end; none where there was no load."""
-    result, t_ns = stored.result, stored.samples["t_ns"]
+    result, samples = stored.result, stored.every_sample
     if result.load_start_ns is None:
-        return stored.samples[:0]
-    return stored.samples[(t_ns >= result.load_start_ns) & (t_ns <= (result.load_end_ns or result.end_ns))]
+        return samples.between(result.end_ns, result.end_ns)
+    return samples.between(result.load_start_ns, (result.load_end_ns or result.end_ns) + 1)
 
 
-def read_again(records: Records) -> int:
+def read_again(samples: Readings) -> int:
     """Bytes of files that were read again between the first sample and the last, after the kernel had taken them back."""
-    return int(records["refault_file"][-1] - records["refault_file"][0]) * _PAGE if len(records) else 0
+    ends = samples.ends()
+    return int(ends["refault_file"][1] - ends["refault_file"][0]) * _PAGE if len(ends) else 0
 
 
 def _stalled_share(stored: StoredRun) -> float | None:
     """The share of the load's time in which everything that had work waited for memory; None: unmeasured."""
-    records = _under_load(stored)
-    if "pressure_full_us" not in (records.dtype.names or ()):
+    if "pressure_full_us" not in (stored.samples.dtype.names or ()):
         return None
-    records = records[records["pressure_full_us"] != UNMEASURED]
-    if len(records) < 2:
+    first: tuple[int, int] | None = None
+    last = (0, 0)
+    for block in _under_load(stored).only("t_ns", "pressure_full_us"):
+        measured = block[block["pressure_full_us"] != UNMEASURED]
+        if len(measured):
+            ends = [(int(measured["t_ns"][at]), int(measured["pressure_full_us"][at])) for at in (0, -1)]
+            first, last = first or ends[0], ends[1]
+    if first is None or first[0] == last[0]:
         return None
-    stalled_us = int(records["pressure_full_us"][-1] - records["pressure_full_us"][0])
-    return stalled_us * 1000 / max(1, int(records["t_ns"][-1] - records["t_ns"][0]))
+    return (last[1] - first[1]) * 1000 / (last[0] - first[0])
 
 
 def _end(run: AnalysedRun) -> list[Finding]:
@@ -354,17 +357,16 @@ def _trust(run: AnalysedRun, stored: StoredRun) -> list[Finding]:
                 hint="latencies are not touched by it: each is measured by one clock",
             )
         )
-    if result.load_start_ns is not None and len(stored.samples):
-        gaps = sample_gaps_ms(stored.samples, result.load_start_ns, result.load_end_ns or result.end_ns)
-        if len(gaps) and float(np.percentile(gaps, 99)) > _LONG_GAP_MS * 100.0 / result.sampler_hz:
-            found.append(
-                Finding(
-                    id="sampler-gaps",
-                    level="warn",
-                    message=f"1 % of the gaps between samples are over {np.percentile(gaps, 99):.0f} ms: peaks may be missed",
-                    hint="the machine was too busy; run it as root, so that the sampler goes first",
-                )
+    gap_ms = gap_percentile_ms(stored, 99)
+    if gap_ms is not None and gap_ms > _LONG_GAP_MS * 100.0 / result.sampler_hz:
+        found.append(
+            Finding(
+                id="sampler-gaps",
+                level="warn",
+                message=f"1 % of the gaps between samples are over {gap_ms:.0f} ms: peaks may be missed",
+                hint="the machine was too busy; run it as root, so that the sampler goes first",
             )
+        )
     if result.page_cache is not PageCache.COLD and result.capture is None and result.watched is None:
         found.append(
             Finding(

@@ -19,15 +19,20 @@ finds it, which would cost that backend 20 MiB.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from profiling.values import RunResult
+from loadtests.requestlog import RequestOutcome
+from profiling.measuring.blocks import Readings
+from profiling.measuring.store import StoredRun
 
 _BIN_NS = 500_000_000
 """One reading per half second, the smallest in it: what a request holds while it is answered is no growth."""
+_MOST_BINS = 20_000
+"""Over a load of more than 2 h 46 min a reading is of a longer stretch."""
 FIRST_REQUESTS = 100
 """Left out: a first pass through the code allocates what it keeps."""
 _FEWEST_REQUESTS = 200
@@ -35,6 +40,7 @@ _FEWEST_BINS = 12
 MIN_ANSWERS = FIRST_REQUESTS + _FEWEST_REQUESTS
 MIN_LOAD_S = _FEWEST_BINS * _BIN_NS / 1e9
 """With less there is no figure."""
+_NEVER = np.iinfo(np.int64).max
 _NORMAL_QUANTILE = 1.959964  # 97.5 %
 
 Floats = NDArray[np.float64]
@@ -48,26 +54,64 @@ class Growth(NamedTuple):
     high: float
 
 
-def growth_per_request(samples: NDArray[np.void], answered_ns: NDArray[np.int64], result: RunResult) -> Growth | None:
+def growth_per_request(run: StoredRun) -> Growth | None:
     """Growth of unreclaimable memory per answered request under load; None where there is too little to say.
 
     None as well where a process came or went meanwhile: a restart resets what had grown.
     """
-    if result.load_start_ns is None or result.load_end_ns is None or not len(samples):
+    result = run.result
+    if result.load_start_ns is None or result.load_end_ns is None:
         return None
-    answered_ns = np.sort(answered_ns)
-    if len(answered_ns) < FIRST_REQUESTS + _FEWEST_REQUESTS:
+    start = _first_that_counts(run)
+    if start is None:
         return None
-    start = int(answered_ns[FIRST_REQUESTS])
-    within = samples[(samples["t_ns"] >= start) & (samples["t_ns"] <= result.load_end_ns)]
-    if not len(within) or within["births"][0] != within["births"][-1] or within["exits"][0] != within["exits"][-1]:
+    within = run.every_sample.between(start, result.load_end_ns + 1)
+    ends = within.ends()
+    if not len(ends) or ends["births"][0] != ends["births"][1] or ends["exits"][0] != ends["exits"][1]:
         return None
-    edges = np.flatnonzero(np.diff((within["t_ns"] - start) // _BIN_NS, prepend=-1))
-    floor = np.minimum.reduceat(within["unreclaimable"], edges).astype(np.float64)
-    served = np.searchsorted(answered_ns, within["t_ns"][edges]).astype(np.float64)
+    at_ns, floor = _floors(within, start, result.load_end_ns)
+    served = _served(run, at_ns)
     if len(floor) < _FEWEST_BINS or served[-1] - served[0] < _FEWEST_REQUESTS // 2:
         return None
     return fit(served, floor)
+
+
+def answered_ns(run: StoredRun) -> Iterator[NDArray[np.int64]]:
+    """When each request that was answered as expected had its answer, a block at a time, in no strict order."""
+    for block in run.every_request:
+        yield block["finished_ns"][block["outcome"] == RequestOutcome.OK]
+
+
+def _first_that_counts(run: StoredRun) -> int | None:
+    """When the first answer came after those that are left out; None where there are too few."""
+    earliest, count = np.empty(0, np.int64), 0
+    for ended in answered_ns(run):
+        count += len(ended)
+        earliest = np.sort(np.concatenate([earliest, ended]))[: FIRST_REQUESTS + 1]
+    return int(earliest[FIRST_REQUESTS]) if count >= FIRST_REQUESTS + _FEWEST_REQUESTS else None
+
+
+def _floors(within: Readings, start_ns: int, end_ns: int) -> tuple[NDArray[np.int64], Floats]:
+    """Of each bin that has any the time of the first sample and the lowest memory, in bytes."""
+    width = max(_BIN_NS, -(-(end_ns - start_ns) // _MOST_BINS))
+    bins = max(0, end_ns - start_ns) // width + 1
+    first, lowest = np.full(bins, _NEVER), np.full(bins, _NEVER)
+    for block in within.only("t_ns", "unreclaimable"):
+        number = (block["t_ns"] - start_ns) // width
+        edges = np.flatnonzero(np.diff(number, prepend=-1))
+        numbers = number[edges]
+        first[numbers] = np.minimum(first[numbers], block["t_ns"][edges])
+        lowest[numbers] = np.minimum(lowest[numbers], np.minimum.reduceat(block["unreclaimable"], edges))
+    there = first != _NEVER
+    return first[there], lowest[there].astype(np.float64)
+
+
+def _served(run: StoredRun, at_ns: NDArray[np.int64]) -> Floats:
+    """How many requests had been answered before each of the times, which rise."""
+    before = np.zeros(len(at_ns) + 1, np.int64)
+    for ended in answered_ns(run):
+        before += np.bincount(np.searchsorted(at_ns, ended, side="right"), minlength=len(at_ns) + 1)
+    return np.cumsum(before)[:-1].astype(np.float64)
 
 
 def fit(n: Floats, memory: Floats) -> Growth:

@@ -37,7 +37,7 @@ def tried(run: AnalysedRun, stored: StoredRun) -> Tried:
     limit = summary.memory_limit_bytes or 0
     charged = max(summary.peak_charged_bytes or 0, run.result.kernel_peak_charged_bytes or 0)
     at_limit = charged >= _FULL * limit
-    again = read_again(stored.samples)
+    again = read_again(stored.every_sample)
     ending, reason = _ending(run)
     if ending in _BY_THRASHING and at_limit and again >= limit:
         ending = Ending.THRASHES

@@ -35,8 +35,8 @@ def judge_trial(run: AnalysedRun, stored: StoredRun, budget: Budget, by: By) -> 
         throughput=offered.throughput(requests, result),
         in_flight=offered.most_in_flight(requests),
         unsent=offered.unsent(requests),
-        load_peak_bytes=levels.peak_from_load(stored.samples, result),
-        startup_peak_bytes=levels.startup_peak(stored.samples, result),
+        load_peak_bytes=levels.peak_from_load(stored),
+        startup_peak_bytes=levels.startup_peak(stored),
         latencies=offered.percentiles(requests),
     )
 

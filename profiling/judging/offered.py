@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from loadtests.requestlog import RequestOutcome
 from profiling.capacities import Percentile
-from profiling.judging.analysis import latency_ms
+from profiling.judging.clients import latency_ns
 from profiling.values import RunResult
 
 SHARES = (0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999)
@@ -57,7 +57,7 @@ def percentiles(requests: Records) -> tuple[Percentile, ...]:
     good = requests[requests["outcome"] == RequestOutcome.OK] if len(requests) else requests
     if not len(good):
         return ()
-    latency = latency_ms(good)
+    latency = latency_ns(good) / 1e6
     shares = [share for share in SHARES if len(good) * (1 - share) >= 1 - 1e-9]
     found = np.percentile(latency, [100 * share for share in (*shares, 1.0)])
     return tuple(Percentile(share=share, ms=float(ms)) for share, ms in zip((*shares, 1.0), found, strict=True))

@@ -54,17 +54,17 @@ METRICS = (
 
 def figures(run: AnalysedRun, stored: StoredRun) -> RunFigures:
     """What a run is compared by. Of several services the figures of the whole."""
-    summary, result = run.summary, run.result
+    summary = run.summary
     status = run_status(run)
     failing = next((finding.message for finding in summary.findings if finding.level == "fail"), "")
     silent = bool(summary.requests) and summary.requests == summary.failures
     failed = status == "fail" and (summary.outcome is not Outcome.COMPLETED or bool(summary.oom_kills) or silent)
-    rest = levels.at_rest(stored.samples, result)
+    rest = levels.at_rest(stored)
     why = failing or summary.stop_reason or summary.outcome.value
     return RunFigures(
         peak_bytes=summary.peak_unreclaimable_bytes,
         rest_bytes=None if rest is None else round(rest),
-        startup_peak_bytes=levels.startup_peak(stored.samples, result),
+        startup_peak_bytes=levels.startup_peak(stored),
         growth_bytes_per_request=summary.growth_bytes_per_request,
         oom_kills=summary.oom_kills or 0,
         p95_ms=summary.p95_ms,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
 from collections.abc import Iterable
@@ -52,12 +53,20 @@ def machine() -> Machine:
     )
 
 
-def describe(sandbox: Place, packages: Iterable[str]) -> Environment:
-    """This machine, the sandbox, and the versions of those of `packages` that are installed beside the tool."""
+@functools.cache
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Looked up once: it takes milliseconds, which beside a load would be the load's."""
     versions = {}
-    for package in packages if sandbox.image is None else ():  # what an image has in it is its own
+    for package in packages:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
+    return versions
+
+
+def describe(sandbox: Place, packages: Iterable[str]) -> Environment:
+    """This machine, the sandbox, and the versions of those of `packages` that are installed beside the tool."""
+    # What an image has in it is its own.
+    versions = _versions(tuple(packages)) if sandbox.image is None else {}
     return Environment(
         tool_version=tool_version(),
         **machine(),

@@ -12,12 +12,15 @@ from loadtests.driver import LoadProcess
 from loadtests.plan import LoadEnd, LoadPlan, LoadSummary
 from loadtests.workers import WorkerSummary
 from profiling.errors import LoadFailedError
+from profiling.measuring import room
 from profiling.measuring.events import Note, Observer, PhaseStarted, RunFinished, Tick
 from profiling.measuring.watch import Watch
+from profiling.units import format_bytes
 from profiling.values import Outcome, Phase
 
 POLL_S = 0.05
 _TICK_S = 0.25
+_ROOM_EVERY_S = 2.0
 _FIRST_SAMPLE_S = 3.0
 """The sampler is waited for so long; that nothing was sampled is said by the judgement."""
 _WORKERS_ALLOWANCE_S = 45.0
@@ -55,8 +58,11 @@ class InProgress:
         self._observer = observer
         self._watch = Watch(directory, samples, kills_before)
         self._phase = ""
+        self._phase_on = False
         self._phase_start_ns = self.start_ns
         self._last_tick_ns = 0
+        self._next_room_s = 0.0
+        self._full = False
 
     def begin(self) -> None:
         """What is measured starts now, and the run's clock with it."""
@@ -71,11 +77,19 @@ class InProgress:
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
         self._phase, self._phase_start_ns = name, time.monotonic_ns()
+        self._phase_on = True
         self._observer.notify(PhaseStarted(run=self.name, phase=name))
         try:
             yield
         finally:
+            self._phase_on = False
             self.phases.append(Phase(name=name, start_ns=self._phase_start_ns, end_ns=time.monotonic_ns()))
+
+    def phases_until(self, now_ns: int) -> tuple[Phase, ...]:
+        """Those that are over, and the one that is on as if it ended now."""
+        if self._phase_on:
+            return (*self.phases, Phase(name=self._phase, start_ns=self._phase_start_ns, end_ns=now_ns))
+        return tuple(self.phases)
 
     def tick(self) -> None:
         """Tell how it stands, a few times a second however often this is called."""
@@ -101,6 +115,17 @@ class InProgress:
                 rps=watch.rps,
             )
         )
+
+    def disk_is_full(self) -> bool:
+        """Whether the run must end before its data fills the disk, which it then has as its reason."""
+        now = time.monotonic()
+        if now >= self._next_room_s:
+            self._next_room_s = now + _ROOM_EVERY_S
+            free = room.free_bytes(self._directory)
+            self._full = free < room.LEAST_FREE_BYTES
+            if self._full:
+                self.ended(f"the disk is full: {format_bytes(free)} were left on it", Outcome.STOPPED_EARLY)
+        return self._full
 
     def wait_for_samples(self) -> None:
         """A service may be ready before the sampler's interpreter is: no load before somebody looks."""
@@ -139,7 +164,7 @@ class InProgress:
         load.release()
         while load.poll() is None:
             self.tick()
-            if over():
+            if over() or self.disk_is_full():
                 load.stop()
                 break
             time.sleep(POLL_S)

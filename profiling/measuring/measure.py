@@ -11,7 +11,7 @@ from loadtests import requestlog
 from loadtests.driver import LoadError, LoadProcess
 from loadtests.plan import LoadPlan, LoadSummary
 from profiling.errors import InterruptedRunError, LoadFailedError, OomproofError, SamplerError
-from profiling.measuring import environment, kernel_log, page_cache, samples, store
+from profiling.measuring import environment, kernel_log, page_cache, room, samples, store
 from profiling.measuring.events import Note, Observer, RunStarted
 from profiling.measuring.inprogress import POLL_S, InProgress, load_problem
 from profiling.measuring.interrupts import uninterrupted
@@ -98,6 +98,7 @@ class _Run:
         self.probes: tuple[Probe, ...] = ()
         self.openapi: ApiConformance | None = None
         self.load_summary: LoadSummary | None = None
+        self.load_began_ns: int | None = None
         self.sampler_cpu_s: float | None = None
         self.epoch_offset_ns = time.time_ns() - time.monotonic_ns()
         self.kernel_log: KernelLog | None = None
@@ -114,7 +115,12 @@ class _Run:
                 planned_load_s=plan.load.duration_s,
             )
         )
-        store.save(self.directory, self._result(Outcome.INTERRUPTED))
+        room.check_room(
+            self.directory,
+            room.need(plan.load, plan.sampler_hz, len(self.system.parts)),
+            lambda text: self.observer.notify(Note(text=f"{plan.name}: {text}")),
+        )
+        self._save_on_the_way()
         with contextlib.ExitStack() as cleanup:
             # Locust is loaded while the page cache is being dropped, so that it is idle when the service starts.
             load = self._start_load()
@@ -219,6 +225,9 @@ class _Run:
         decision = Decision(stop, self.plan.load, self.directory) if stop else None
 
         def over() -> bool:
+            if self.load_began_ns is None and (began := load.started_ns) is not None:
+                self.load_began_ns = began
+                self._save_on_the_way()
             self.system.look()
             if self._has_ended("under load") or self._killed_once("under load"):
                 return True
@@ -290,6 +299,10 @@ class _Run:
         self.progress.ended(why, Outcome.INTERRUPTED)
         self.save_if_possible()
 
+    def _save_on_the_way(self) -> None:
+        """So that a run whose tool is killed can be read as far as it came."""
+        store.save(self.directory, self._result(Outcome.INTERRUPTED))
+
     def save_if_possible(self) -> None:
         """For the way out of a run that failed: the error that is on its way says more than one about saving."""
         with contextlib.suppress(OomproofError):
@@ -308,6 +321,7 @@ class _Run:
     def _result(self, outcome: Outcome) -> RunResult:
         plan, load, system = self.plan, self.load_summary, self.system
         counters, ended = system.counters, system.ended() or system.front
+        now_ns = time.monotonic_ns()
         return RunResult(
             name=plan.name,
             variant=plan.variant or plan.name,
@@ -326,12 +340,12 @@ class _Run:
             exit_status=ended.exit_status,
             start_ns=self.progress.start_ns,
             ready_ns=self.ready_ns,
-            load_start_ns=load.started_ns if load else None,
+            load_start_ns=load.started_ns if load else self.load_began_ns,
             load_end_ns=load.ended_ns if load else None,
             load_problem=load_problem(load) if load else None,
             load_workers=load.workers if load else (),
-            end_ns=time.monotonic_ns(),
-            phases=tuple(self.progress.phases),
+            end_ns=now_ns,
+            phases=self.progress.phases_until(now_ns),
             kernel_peak_charged_bytes=counters.peak_charged_bytes,
             clean_end=system.clean_end,
             listening_ns=system.front.listening_ns,

@@ -1,15 +1,17 @@
 """A run on disk: `run.json` (a RunResult) with `samples.bin` and `requests.bin` in bulk beside it.
 
 `run.json` is written when the run begins, as interrupted, and replaced when it ends: a run whose tool was killed is
-readable up to the last flush.
+readable up to the last flush. Of a long run the samples are read thinned out (`thinning.py`), and all of them a block at a time.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,7 +21,9 @@ from loadtests import requestlog
 from profiling.errors import DataError, OutputError
 from profiling.manifests.secrets import redacted, redacted_words
 from profiling.measuring import samples as samples_module
-from profiling.measuring.totals import total
+from profiling.measuring.blocks import Blocks, Readings
+from profiling.measuring.thinning import LONG, Thinned, thin
+from profiling.measuring.totals import Summed, total
 from profiling.values import SCHEMA_VERSION, Image, KernelLog, Outcome, RunResult, Service, ServiceResult
 
 RUN_FILE = "run.json"
@@ -31,13 +35,18 @@ _NEEDED_OF_SAMPLES = frozenset(name for name, _ in samples_module.FIELDS) - {"pr
 """Without what runs of an earlier version do not have."""
 _NEEDED_OF_REQUESTS = frozenset(name for name, _ in requestlog.FIELDS) - {"reserved"}
 _SLACK_NS = 60 * 10**9
-_LONGEST_RUN_NS = 8 * 86_400 * 10**9
+_LONGEST_RUN_NS = 366 * 86_400 * 10**9
+_ENDING_NS = 10**9
+_REMEMBERED = 8
+"""Thinned series that are kept for the next who reads the same run; each is of some MiB at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """One run as read from disk. `samples` and `requests` are structured arrays, memory-mapped and read-only; their
-    fields stand in `result.sample_fields` and `result.request_fields`."""
+    """One run as read from disk. `samples` and `requests` are structured arrays, read-only; their fields stand in
+    `result.sample_fields` and `result.request_fields`. `samples` has all of a short run, and of a long one those that hold
+    its lows and highs; `requests` is memory-mapped, so that whoever goes through all of it has all of it in memory: what a
+    long run's length shall not matter to asks `every_sample` and `every_request`."""
 
     directory: Path
     result: RunResult
@@ -45,6 +54,27 @@ class StoredRun:
     requests: NDArray[np.void]
     parts: tuple[StoredRun, ...] = ()
     """Where there are several services: the run as each alone had it. Their samples are summed up in `samples`."""
+    readings: Readings | None = None
+    """All samples; None: `samples` has them."""
+    sample_count: int | None = None
+    """How many there are; None: as many as in `samples`."""
+    log: Blocks | None = None
+    """All requests; None: `requests` has them."""
+
+    @property
+    def every_sample(self) -> Readings:
+        """All samples, a block at a time."""
+        return Blocks.of(self.samples) if self.readings is None else self.readings
+
+    @property
+    def every_request(self) -> Blocks:
+        """All requests, a block at a time."""
+        return Blocks.of(self.requests) if self.log is None else self.log
+
+    @property
+    def count(self) -> int:
+        """How many samples there are."""
+        return len(self.samples) if self.sample_count is None else self.sample_count
 
 
 def make_directory(path: Path) -> Path:
@@ -148,22 +178,88 @@ def load(directory: Path) -> StoredRun:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is damaged: {error}", "make the run again") from error
     try:
-        requests = _records(directory / REQUESTS_FILE, result.request_fields)
-        _check(REQUESTS_FILE, requests, _NEEDED_OF_REQUESTS, "finished_ns", result.start_ns)
-        parts = tuple(_part(directory, result, own, requests) for own in result.services)
-        samples = total([part.samples for part in parts]) if parts else _samples(directory, result)
+        log = Blocks.of_file(directory / REQUESTS_FILE, np.dtype(list(result.request_fields)))
+        _check(REQUESTS_FILE, log, _NEEDED_OF_REQUESTS, "finished_ns", result.start_ns)
+        requests = _mapped(directory / REQUESTS_FILE, log)
+        parts = tuple(_part(directory, result, own, requests, log) for own in result.services)
+        whole = _whole(parts) if parts else _alone(directory, result)
     except (OSError, TypeError, ValueError) as error:
         raise DataError(f"the data in {directory} is damaged: {error}", "make the run again") from error
-    return StoredRun(directory.resolve(), result, samples, requests, parts)
+    if result.outcome is Outcome.INTERRUPTED:
+        broken_off = result.load_end_ns is None
+        result = with_what_was_seen(result, whole.samples)
+        log = _until(log, result) if broken_off else log
+        requests = requests[: len(log)]
+        parts = tuple(
+            dataclasses.replace(
+                part,
+                result=with_what_was_seen(part.result, part.samples, result.end_ns),
+                requests=requests,
+                log=log,
+            )
+            for part in parts
+        )
+    return StoredRun(
+        directory.resolve(), result, whole.samples, requests, parts, whole.readings, whole.sample_count, log
+    )
 
 
-def _samples(directory: Path, result: RunResult) -> NDArray[np.void]:
-    samples = _records(directory / SAMPLES_FILE, result.sample_fields)
-    _check(SAMPLES_FILE, samples, _NEEDED_OF_SAMPLES, "t_ns", result.start_ns)
-    return samples
+class _Series(NamedTuple):
+    """As in StoredRun."""
+
+    samples: NDArray[np.void]
+    readings: Readings
+    sample_count: int
 
 
-def _part(directory: Path, result: RunResult, own: ServiceResult, requests: NDArray[np.void]) -> StoredRun:
+def _alone(directory: Path, result: RunResult) -> _Series:
+    """The samples of one service."""
+    path = directory / SAMPLES_FILE
+    blocks = Blocks.of_file(path, np.dtype(list(result.sample_fields)))
+    if len(blocks) <= LONG:
+        samples = _mapped(path, blocks)
+        _check(SAMPLES_FILE, Blocks.of(samples), _NEEDED_OF_SAMPLES, "t_ns", result.start_ns)
+        return _Series(samples, Blocks.of(samples), len(samples))
+    thinned = _thinned(lambda: thin(blocks, len(blocks)), ((path, len(blocks), path.stat().st_mtime_ns),))
+    # The extremes of each field are in it, those of time as well.
+    _check(SAMPLES_FILE, Blocks.of(thinned.samples), _NEEDED_OF_SAMPLES, "t_ns", result.start_ns)
+    return _Series(thinned.samples, blocks, thinned.length)
+
+
+def _whole(parts: tuple[StoredRun, ...]) -> _Series:
+    """The sum of several services' samples."""
+    length = sum(part.count for part in parts)
+    if length <= LONG:
+        samples = total([part.samples for part in parts])
+        return _Series(samples, Blocks.of(samples), len(samples))
+    summed = Summed([blocks for part in parts if isinstance(blocks := part.every_sample, Blocks)])
+    files = [part.directory / SAMPLES_FILE for part in parts]
+    key = tuple(
+        (path, part.count, path.stat().st_mtime_ns) for path, part in zip(files, parts, strict=True) if part.count
+    )
+    thinned = _thinned(lambda: thin(summed, length), key)
+    return _Series(thinned.samples, summed, thinned.length)
+
+
+_Key = tuple[tuple[Path, int, int], ...]
+"""Of each file its path, how many records it has, and when it was written to."""
+
+
+def _thinned(make: Callable[[], Thinned], key: _Key) -> Thinned:
+    """What `make` gives, made once for each state of the files: a report reads a run several times."""
+    found = _MADE.get(key)
+    if found is None:
+        found = make()
+        while len(_MADE) >= _REMEMBERED:
+            del _MADE[next(iter(_MADE))]
+        _MADE[key] = found
+    return found
+
+
+_MADE: dict[_Key, Thinned] = {}
+
+
+def _part(directory: Path, result: RunResult, own: ServiceResult, requests: NDArray[np.void], log: Blocks) -> StoredRun:
     """The run as one of its services had it: its own limits and counts, the whole run's load."""
     place = directory / SERVICES_DIRECTORY / own.name
     service = next((service for service in result.target.services if service.name == own.name), None)
@@ -179,7 +275,37 @@ def _part(directory: Path, result: RunResult, own: ServiceResult, requests: NDAr
         kernel_log=result.kernel_log and _own_lines(result.kernel_log, own.cgroup),
         **{key: getattr(own, key) for key in ServiceResult.__struct_fields__ if key not in ("name", "cgroup")},
     )
-    return StoredRun(place.resolve(), alone, _samples(place, result), requests)
+    series = _alone(place, result)
+    return StoredRun(place.resolve(), alone, series.samples, requests, (), series.readings, series.sample_count, log)
+
+
+def with_what_was_seen(result: RunResult, samples: NDArray[np.void], end_ns: int = 0) -> RunResult:
+    """The result of a run that was broken off, as far as its samples tell: what was killed with its tool had no time to write
+    down when it ended and what the kernel had counted by then. `end_ns`: it was on at least until then."""
+    last_ns = max(end_ns, int(samples["t_ns"][-1]) if len(samples) else 0)
+    kills = result.oom_kills
+    if kills is not None and len(samples):
+        before = (result.watched.kills_before or 0) if result.watched else 0
+        kills = max(kills, int(samples["oom_kills"][-1]) - before)
+    phases, now_ns = result.phases, max(last_ns, result.end_ns)
+    load = next((phase for phase in phases if phase.name == "load"), None)
+    load_end_ns = result.load_end_ns or (load.end_ns if load and result.load_start_ns else None)
+    if phases and phases[-1].end_ns == result.end_ns:  # written while that phase was on
+        phases = (*phases[:-1], msgspec.structs.replace(phases[-1], end_ns=now_ns))
+        if load_end_ns == result.end_ns:
+            # In the last second whatever guards the run ended it: that is no part of the load.
+            load_end_ns = max(result.load_start_ns or 0, now_ns - _ENDING_NS)
+    return msgspec.structs.replace(result, oom_kills=kills, end_ns=now_ns, phases=phases, load_end_ns=load_end_ns)
+
+
+def _until(log: Blocks, result: RunResult) -> Blocks:
+    """The requests that ended within the load. Those after it, of a run that was broken off, met a service that was being
+    ended: that is nobody's failure."""
+    if result.load_end_ns is None or not log.count:
+        return log
+    last = log.block(log.count - 1)
+    late = np.flatnonzero(last["finished_ns"] > result.load_end_ns)
+    return log.first(len(log) - len(last) + int(late[0])) if len(late) else log
 
 
 def _own_lines(log: KernelLog, cgroup: str) -> KernelLog:
@@ -200,20 +326,20 @@ def _outcome(result: RunResult, own: ServiceResult) -> Outcome:
     return Outcome.NEVER_READY if its_doing else Outcome.STOPPED_EARLY
 
 
-def _check(name: str, records: NDArray[np.void], needed: frozenset[str], time: str, start_ns: int) -> None:
+def _check(name: str, blocks: Blocks, needed: frozenset[str], time: str, start_ns: int) -> None:
     """Raises ValueError if fields are missing or times lie outside any run: nobody should judge by noise."""
-    if not len(records):
+    if not len(blocks):
         return
-    if missing := needed - set(records.dtype.names or ()):
+    if missing := needed - set(blocks.dtype.names or ()):
         raise ValueError(f"{name} lacks {', '.join(sorted(missing))}")
-    times = records[time]
-    if int(times.min()) < start_ns - _SLACK_NS or int(times.max()) > start_ns + _LONGEST_RUN_NS:
-        raise ValueError(f"{name} holds times that lie outside the run")
+    for block in blocks:
+        times = block[time]
+        if int(times.min()) < start_ns - _SLACK_NS or int(times.max()) > start_ns + _LONGEST_RUN_NS:
+            raise ValueError(f"{name} holds times that lie outside the run")
 
 
-def _records(path: Path, fields: tuple[tuple[str, str], ...]) -> NDArray[np.void]:
-    dtype = np.dtype(list(fields))
-    size = path.stat().st_size if path.exists() else 0
-    if not dtype.itemsize or size < dtype.itemsize:
-        return np.empty(0, dtype)
-    return np.memmap(path, dtype, mode="r", shape=(size // dtype.itemsize,))
+def _mapped(path: Path, blocks: Blocks) -> NDArray[np.void]:
+    """The records of a file as one array."""
+    if not len(blocks):
+        return np.empty(0, blocks.dtype)
+    return np.memmap(path, blocks.dtype, mode="r", shape=(len(blocks),))

@@ -15,6 +15,8 @@ from reports.words import printable
 
 PPI = 72
 """At 72 dots per inch matplotlib's point is a pixel."""
+_UNITS_AT_LEAST = 5
+"""A time axis is in minutes or hours from so many on."""
 CHARACTER = 0.66
 """Width of a character as a share of the font's size: a little more than that of most, bold ones included."""
 
@@ -62,7 +64,11 @@ class Panel:
 
     def name_time(self) -> None:
         """Numbers and a name for the time axis, below the lowest panel of a run."""
-        self.name_across("s since the run's start")
+        unit, name, steps = _time_unit(self.span_s)
+        places = MaxNLocator(nbins=max(2, int(self.width / 70)), steps=steps).tick_values(0, self.span_s / unit)
+        self.axes.set_xticks([place * unit for place in places if 0 <= place * unit <= self.span_s])
+        self.axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value / unit)))
+        self.name_across(f"{name} since the run's start")
 
     def name_across(self, unit: str) -> None:
         """Numbers and a name for the axis across, below the lowest panel."""
@@ -186,6 +192,15 @@ class Panel:
             self.axes.axvspan(*run.load_s, color=self.theme.band, linewidth=0, zorder=0)
         if run.ready_s is not None:
             self.axes.axvline(run.ready_s, color=self.theme.muted, linewidth=1, linestyle=":", zorder=2)
+
+
+def _time_unit(span_s: float) -> tuple[float, str, list[float]]:
+    """The unit of the time axis in seconds, its name, and the steps between its numbers that people find even."""
+    if span_s >= _UNITS_AT_LEAST * 3600:
+        return 3600.0, "h", [1, 2, 3, 6, 10]
+    if span_s >= _UNITS_AT_LEAST * 60:
+        return 60.0, "min", [1, 2, 5, 10]
+    return 1.0, "s", [1, 2, 5, 10]
 
 
 def _tick(value: float) -> str:

@@ -225,7 +225,7 @@ def test_an_experiment_that_ended_before_its_candidate_shows_what_there_is_and_p
 
 def test_a_run_or_a_pass_that_is_missing_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no run"):
-        record.report(tmp_path, experiment(tmp_path, runs=("singleton", "gone")))
+        record.report(tmp_path, experiment(tmp_path, runs=("singleton", "gone"), elapsed_s=1.0))
     with pytest.raises(DataError, match="is no run"):
         record.report(tmp_path, experiment(tmp_path, passes=("gone",), elapsed_s=1.0))
 

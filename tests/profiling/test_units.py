@@ -185,7 +185,17 @@ def test_latencies_as_people_read_them(ms: float | None, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(None, "–"), (0.42, "0.4 s"), (20, "20 s"), (99.5, "99.5 s"), (119.7, "2 min"), (200, "3 min 20 s")],
+    [
+        (None, "–"),
+        (0.42, "0.4 s"),
+        (20, "20 s"),
+        (99.5, "99.5 s"),
+        (119.7, "2 min"),
+        (200, "3 min 20 s"),
+        (7200, "2 h"),
+        (86_370, "24 h"),
+        (35_400, "9 h 50 min"),
+    ],
 )
 def test_durations_as_people_read_them(seconds: float | None, text: str) -> None:
     assert format_seconds(seconds) == text

@@ -10,6 +10,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -92,6 +93,24 @@ def test_plain_lines_are_few() -> None:
         "per-request: under load 15 s, 408 of 512 MiB, 8 users, 27 requests, 0/s, 27 failed, 3 OOM kills",
         "per-request: OOM-killed, 5 OOM kills, peak 512 of 512 MiB, 0 of 151 answered",
     ]
+
+
+def test_a_day_has_few_plain_lines_and_tells_its_time_in_hours() -> None:
+    out = io.StringIO()
+    observer = PlainLines(out)
+    for second in range(86_400):
+        observer.notify(tick(second))
+    lines = out.getvalue().splitlines()
+    assert len(lines) < 250
+    assert "under load 5 s" in lines[0]
+    assert "under load 23 h 5" in lines[-1], "one in ten minutes"
+
+
+def test_the_live_line_of_a_day_tells_its_time_in_hours() -> None:
+    progress = Progress()
+    for event in (msgspec.structs.replace(STARTED, planned_load_s=86_400), tick(36_000)):
+        progress.apply(event)
+    assert shown(progress)[1].endswith("10 h of 24 h")
 
 
 def test_plain_lines_survive_a_stream_of_few_characters() -> None:

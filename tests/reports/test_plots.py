@@ -87,6 +87,24 @@ def test_the_limit_the_kills_and_the_axes_are_named() -> None:
     assert "s since the run's start" in words
 
 
+@pytest.mark.parametrize(
+    ("longer", "unit", "numbers"),
+    [(1, "s", {"0", "10", "20"}), (60, "min", {"0", "10", "20"}), (3600, "h", {"0", "6", "12", "18", "24"})],
+)
+def test_a_time_axis_is_in_the_unit_of_its_length(longer: float, unit: str, numbers: set[str]) -> None:
+    run = singleton()
+    assert run.load_s is not None
+    run = dataclasses.replace(
+        run,
+        memory=dataclasses.replace(run.memory, t_s=run.memory.t_s * longer),
+        load=dataclasses.replace(run.load, t_s=run.load.t_s * longer),
+        load_s=(run.load_s[0] * longer, run.load_s[1] * longer),
+    )
+    found = texts(light(proved(run)))
+    assert f"{unit} since the run's start" in found
+    assert numbers <= set(found)
+
+
 def test_every_kill_is_marked() -> None:
     spread = dataclasses.replace(per_request(), kills_s=(4.0, 10.0, 16.0))
     none = dataclasses.replace(spread, kills_s=())

@@ -10,8 +10,8 @@ from loadtests import requestlog
 from loadtests.driver import LoadError, LoadProcess
 from loadtests.plan import LoadPlan, LoadSummary, RequestTemplate
 from profiling.errors import InterruptedRunError, LoadFailedError, OomproofError, SamplerError
-from profiling.measuring import environment, samples, store
-from profiling.measuring.events import Observer, RunStarted
+from profiling.measuring import environment, room, samples, store
+from profiling.measuring.events import Note, Observer, RunStarted
 from profiling.measuring.inprogress import POLL_S, InProgress, load_problem
 from profiling.measuring.interrupts import uninterrupted
 from profiling.measuring.measure import peak_unreclaimable
@@ -88,6 +88,7 @@ class _Run:
         self.counters = self.before
         self.exit_status: int | None = None
         self.load_summary: LoadSummary | None = None
+        self.load_began_ns: int | None = None
         self.sampler_cpu_s: float | None = None
 
     def make(self) -> None:
@@ -101,7 +102,13 @@ class _Run:
                 planned_load_s=plan.load.duration_s if plan.load else 0.0,
             )
         )
-        store.save(self.directory, self._result(Outcome.INTERRUPTED))
+        seconds = plan.load.duration_s if plan.load else plan.duration_s or 0.0
+        room.check_room(
+            self.directory,
+            room.need(plan.load, self.hz, seconds=seconds),
+            lambda text: self.observer.notify(Note(text=text)),
+        )
+        self._save_on_the_way()
         with contextlib.ExitStack() as cleanup:
             load = self._start_load()
             if load is not None:
@@ -120,10 +127,18 @@ class _Run:
         self.progress.wait_for_samples()
         if load is None:
             with self.progress.phase("watch"):
+                self._save_on_the_way()
                 self._look_on(self.plan.duration_s)
             return
+
+        def over() -> bool:
+            if self.load_began_ns is None and (began := load.started_ns) is not None:
+                self.load_began_ns = began
+                self._save_on_the_way()
+            return self._is_gone("under load")
+
         with self.progress.phase("load"):
-            self.load_summary = self.progress.load(load, lambda: self._is_gone("under load"))
+            self.load_summary = self.progress.load(load, over)
         with self.progress.phase("settle"):
             self._look_on(_SETTLE_S)
 
@@ -137,6 +152,10 @@ class _Run:
         store.save(self.directory, result)
         progress.tell_end(kills, peak_unreclaimable(self.directory))
         return result
+
+    def _save_on_the_way(self) -> None:
+        """So that a watch whose tool is killed can be read as far as it came."""
+        store.save(self.directory, self._result(Outcome.INTERRUPTED))
 
     def failed(self, why: str) -> None:
         """Save what there is: the error that is on its way says more than one about saving."""
@@ -160,7 +179,9 @@ class _Run:
 
     def _look_on(self, seconds: float | None) -> None:
         deadline = None if seconds is None else time.monotonic() + seconds
-        while (deadline is None or time.monotonic() < deadline) and not self._is_gone("while it was watched"):
+        while (deadline is None or time.monotonic() < deadline) and not (
+            self._is_gone("while it was watched") or self.progress.disk_is_full()
+        ):
             self.progress.tick()
             time.sleep(POLL_S)
 
@@ -203,6 +224,7 @@ class _Run:
 
     def _result(self, outcome: Outcome) -> RunResult:
         plan, load, nature, progress = self.plan, self.load_summary, self.subject.nature, self.progress
+        now_ns = time.monotonic_ns()
         service = Service(name=nature.name, directory="", ready="/")
         return RunResult(
             name=nature.name,
@@ -228,12 +250,12 @@ class _Run:
             engine_oom_flag=self.counters.engine_flag if self.counters else None,
             exit_status=self.exit_status,
             start_ns=progress.start_ns,
-            load_start_ns=load.started_ns if load else None,
+            load_start_ns=load.started_ns if load else self.load_began_ns,
             load_end_ns=load.ended_ns if load else None,
             load_problem=load_problem(load) if load else None,
             load_workers=load.workers if load else (),
-            end_ns=time.monotonic_ns(),
-            phases=tuple(progress.phases),
+            end_ns=now_ns,
+            phases=progress.phases_until(now_ns),
             kernel_peak_charged_bytes=self._kernel_peak(),
             sampler_hz=self.hz,
             sampler_cpu_s=self.sampler_cpu_s,

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from loadtests.plan import LoadPlan
 from loadtests.requestlog import RequestOutcome
 from loadtests.workers import WorkerSummary
-from profiling.judging.analysis import analyse, load_series, sample_gaps_ms
+from profiling.judging.analysis import analyse, gap_percentile_ms
+from profiling.judging.clients import load_series
 from profiling.measuring.samples import UNMEASURED
 from profiling.units import MIB
 from profiling.values import Phase
@@ -224,12 +225,13 @@ def test_a_run_that_never_came_to_its_load_has_none() -> None:
 
 def test_gaps_are_those_within_the_span() -> None:
     memory = samples(t_s=[0, READY_S, READY_S + 0.01, READY_S + 0.05, 20])
-    assert sample_gaps_ms(memory, at(READY_S), at(10)).tolist() == pytest.approx([10, 40])
+    run = stored(result(load_start_ns=at(READY_S), load_end_ns=at(10)), memory)
+    assert [gap_percentile_ms(run, share) for share in (0, 50, 100)] == pytest.approx([10, 25, 40])
 
 
 def test_users_of_a_lost_worker_are_no_longer_there() -> None:
     lost = WorkerSummary(host="a", pid=1, records=9, lost="ended", lost_users=3, lost_ns=at(LOAD_S + 5.5))
     there = WorkerSummary(host="b", pid=2, records=9)
-    users = load_series(answers(200), result(load_workers=(lost, there))).users
+    users = load_series(stored(result(load_workers=(lost, there)), None, answers(200))).users
     assert users[:5].tolist() == [8] * 5
     assert users[5:20].tolist() == [5] * 15

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from loadtests.requestlog import RequestOutcome
 from profiling.autopsies import Autopsy, Kill
-from profiling.judging.autopsy import KILLS_AT_MOST, autopsy, in_flight, kill_moments
+from profiling.judging.autopsy import KILLS_AT_MOST, autopsy, in_flight, kill_moments, open_spans
 from profiling.judging.cause import sentence
 from profiling.measuring.store import StoredRun
 from profiling.profiles import CaptureEnd, Frame, HeldMemory, Profile
@@ -164,7 +164,7 @@ def test_no_request_is_in_flight_that_was_sent_later_or_ended_before(some: list[
     )
     run = stored(killed(), teeth(5.004), rows)
     (moment,) = kill_moments(run)
-    found = in_flight(run, moment)
+    found = in_flight(run, moment, open_spans(run))
     assert found is not None
     surely = (rows["sent_ns"] < moment.after_ns) & (rows["finished_ns"] > moment.before_ns)
     at_most = (rows["sent_ns"] <= moment.before_ns) & (rows["finished_ns"] >= moment.after_ns)

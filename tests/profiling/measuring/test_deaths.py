@@ -139,7 +139,7 @@ def test_a_measured_run_has_an_account_without_lines(sandbox: CgroupSandbox, tmp
     assert kill.held == ()
     assert kill.requests is not None
     assert kill.requests.count == 1
-    assert kill.within_s < 0.2
+    assert kill.within_s <= 0.2, "a fall of the memory, or the reading of the count"
 
 
 def test_a_capture_that_reaches_its_limit_costs_the_service_nothing(sandbox: CgroupSandbox, tmp_path: Path) -> None:
