@@ -17,6 +17,7 @@ from profiling.measuring.interrupts import ignore_further, interruptible
 
 _COMMANDS = {
     "baseline": "`baseline update FILE`: what the service needs now, for a later gate.",
+    "capacity": "The largest load that passes under the limits, and what limits it.",
     "compare": "Run variants under the same limit and load; say which survive.",
     "diff": "What changed in memory between two captures or runs, as a flame graph.",
     "doctor": "What this machine can do, and what mends what is missing.",
@@ -32,6 +33,9 @@ _COMMANDS = {
     "size": "The smallest memory limit that passes, with a failure on its other side, and the smallest plans.",
     "serve": "The reference backend under a memory limit, in the foreground.",
 }
+
+_OF_A_COMMAND = [[name] for name in ("capacity", "compare", "imports", "profile", "serve", "size", "verify")]
+"""Those that take a service's command after --, or say themselves why not."""
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -81,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in words
     try:
         with interruptible():
-            if command and words[:1] not in (["profile"], ["compare"], ["serve"], ["verify"], ["imports"], ["size"]):
+            if command and words[:1] not in _OF_A_COMMAND:
                 raise click.UsageError(f"{' '.join(words[:1])} takes no command after --")
             return int(oomproof(words, standalone_mode=False, obj=tuple(command)) or 0)
     except click.exceptions.Exit as ended:

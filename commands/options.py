@@ -97,6 +97,7 @@ def _headroom(text: str) -> float:
 
 
 MEMORY = _Text("size", _memory)
+RATE = _Text("number", _rate)
 SIZE = _Text("size", parse_bytes)
 FRACTION = _Text("share", _headroom)
 SECONDS = _Text("duration", _positive_seconds)
@@ -167,23 +168,24 @@ def gate_load_options(function: Decorated) -> Decorated:
 
 
 def _load_options(function: Decorated, duration_s: float, more: str) -> Decorated:
-    example = f"{duration_s:g}s"
     return _stack(
-        _with_workers(function),
+        worker_options(function),
         click.option("--users", type=click.IntRange(1, 65_535), metavar="N", help="Simultaneous users. Default: 8."),
-        click.option(
-            "--duration",
-            type=SECONDS,
-            metavar="TIME",
-            help=f"How long the load lasts, such as {example} or 2m. Default: the config file's, else {example}.{more}",
-        ),
+        _duration_option(duration_s, more),
         click.option(
             "--rate",
-            type=_Text("number", _rate),
+            type=RATE,
             metavar="REQ/S",
             help="Open loop: so many requests per second are due, whatever the answers; latency counts from then."
             " Default: each user sends again once it was answered.",
         ),
+    )
+
+
+def worker_options(function: Decorated) -> Decorated:
+    """Who sends it; arrives as one argument, `workers`."""
+    return _stack(
+        _with_workers(function),
         click.option(
             "--load-processes",
             type=click.IntRange(1, MAX_WORKERS),
@@ -251,6 +253,20 @@ def _workers(
         )
     asked = Workers(remote=remote, bind_host=bind[0], bind_port=bind[1])
     return asked if wait_s is None else msgspec.structs.replace(asked, max_wait_s=wait_s)
+
+
+def duration_option(function: Decorated) -> Decorated:
+    return _duration_option(DURATION_S, "")(function)
+
+
+def _duration_option(duration_s: float, more: str) -> Callable[[Decorated], Decorated]:
+    example = f"{duration_s:g}s"
+    return click.option(
+        "--duration",
+        type=SECONDS,
+        metavar="TIME",
+        help=f"How long the load lasts, such as {example} or 2m. Default: the config file's, else {example}.{more}",
+    )
 
 
 def capture_option(function: Decorated) -> Decorated:

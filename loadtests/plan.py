@@ -339,7 +339,7 @@ class LoadSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     records       whole records in the request log; 0 means that nothing can be concluded
     started_ns    first moment of the plan, ns of CLOCK_MONOTONIC; None: it never began
     ended_ns      moment at which no new request was sent any more; None: unknown
-    cpu_share     CPU time of the Locust process / duration of the load, 1.0 = one whole core; None:
+    cpu_share     time in which the Locust process ran or was ready to / duration of the load, 1.0 = one whole core; None:
                   unknown. Near 1.0 the generator, not the service, limits the figures. Of several
                   processes the busiest one's.
     task_errors   exceptions raised by the users' own code (a fault in a locustfile, not in the service)

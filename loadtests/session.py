@@ -15,6 +15,7 @@ from gevent.event import Event  # type: ignore[import-untyped]
 from gevent.socket import wait_read  # type: ignore[import-untyped]
 
 from loadtests.plan import LoadJob, LoadStatus, SendSchedule
+from loadtests.processor import wanted_s
 from loadtests.pruning import prune
 from loadtests.requestlog import UNKNOWN_USER, RequestLogWriter, RequestOutcome, RequestRecord
 
@@ -158,7 +159,7 @@ class Session:
         """The plan starts, or has started, at `start_ns`. A worker, from 0 the `rank`-th of `of`, has a share of it."""
         plan = self.job.plan
         self._started_ns = start_ns
-        self._cpu_at_start_s = time.process_time()
+        self._cpu_at_start_s = wanted_s()
         self._rank, self._of = rank, of
         if plan.rate is not None:
             # A worker without a user would send nothing of its share.
@@ -172,7 +173,7 @@ class Session:
         if self._started_ns is None or self.ended:
             return
         elapsed_s = (now - self._started_ns) / 1e9
-        cpu_s = time.process_time() - self._cpu_at_start_s
+        cpu_s = wanted_s() - self._cpu_at_start_s
         share = cpu_s / elapsed_s if elapsed_s > 0 else None
         self.report(ended_ns=now, cpu_share=share, completed=completed and self.crew is None)
         if self.crew is not None:

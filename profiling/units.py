@@ -103,6 +103,11 @@ def format_seconds(seconds: float | None) -> str:
     return f"{seconds:.1f} s" if seconds != int(seconds) else f"{seconds:.0f} s"
 
 
+def format_number(value: float) -> str:
+    """A number as people read it: "0", "0.8", "8.4", "110", "2,700"."""
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
+
+
 def format_change(fraction: float) -> str:
     """A relative change with its sign and three significant digits at most: "+3.02 %", "-0.04 %", "+120 %"."""
     percent = fraction * 100

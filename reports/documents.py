@@ -6,6 +6,7 @@ Sizes in bytes, shares 0..1, unmeasured null, paths absolute.
 from __future__ import annotations
 
 from profiling.autopsies import Autopsy
+from profiling.capacities import By, LimitedBy, LoadTrial, MemoryLine, Saturation
 from profiling.differences import Difference
 from profiling.judgements import Check, Claim, Summary
 from profiling.profiles import LedgerEntry, Profile
@@ -59,6 +60,31 @@ class Gated(Value, frozen=True, kw_only=True):
     """Of the service's own code, that hold more in head than in base, most first; empty without memray passes."""
     flamegraph: str | None = None
     """Path of the differential flame graph's page; null without memray passes."""
+    report: str
+
+
+class Capacity(Value, frozen=True, kw_only=True):
+    """`capacity --json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    command: str = "capacity"
+    verdict: str
+    """`pass`, `fail` or `inconclusive`."""
+    sentence: str
+    by: By
+    max_users: int | None
+    """The largest number of users that passed, with `by` users."""
+    max_rate: float | None
+    """The highest rate that passed, in requests per second, with `by` rate."""
+    first_failing: float | None
+    """In the same unit; null: nothing failed."""
+    limited_by: LimitedBy | None
+    trials: tuple[LoadTrial, ...]
+    memory: MemoryLine | None
+    memory_in_flight: MemoryLine | None
+    saturation: Saturation | None
+    notes: tuple[str, ...]
+    autopsies: tuple[Autopsy, ...] = ()
     report: str
 
 

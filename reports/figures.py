@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from profiling.judgements import Summary
 from profiling.judging.report import AnalysedRun
 from profiling.judging.verdict import tightest
-from profiling.units import format_bytes, format_ms, format_percent, format_seconds
+from profiling.units import format_bytes, format_ms, format_number, format_percent, format_seconds
 from reports.words import OUTCOMES
 
 NONE = "–"
@@ -50,9 +50,7 @@ def _latency(name: str, meaning: str, key: str) -> Figure:
 
 def rate(value: float | None) -> str:
     """Requests per second as people read them: "0", "0.8", "8.4", "110", "2,700"."""
-    if value is None:
-        return NONE
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
+    return NONE if value is None else format_number(value)
 
 
 def headroom(summary: Summary) -> str:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from profiling.capacities import CapacityJudgement
 from profiling.judgements import Summary
 from profiling.judging.report import AnalysedRun, Report
 from profiling.manifests.secrets import redacted, redacted_words
 from profiling.profiles import HeldMemory, Ledger, Profile
 from profiling.units import format_bytes, format_ms, format_percent
 from profiling.values import Limits, RunResult
-from reports import ledger, plots
+from reports import capacities, ledger, plots
 from reports.autopsy.words import PAGE_NAME, kill_count, run_name, telling
 from reports.figures import GROUPS, NONE, count, headroom, rate
 from reports.gating import how_often, line_place, rows
@@ -83,11 +84,28 @@ def render_html(report: Report) -> str:
         command_line=shlex.join(redacted_words(report.argv)),
         roots=source_roots(report),
         change_rows=[(row, strip(row.metric)) for row in rows(report.gate)] if report.gate else [],
+        **_capacity(report.capacity),
         sized=_sized(report),
         single=len(report.runs) == 1,
         shows_load=plots.shows_load(report.runs),
         left_out=max(0, len(pictured(report.runs)) - plots.RUNS_AT_MOST),
     )
+
+
+def _capacity(found: CapacityJudgement | None) -> dict[str, object]:
+    """What the page of `capacity` shows beside the runs."""
+    if found is None:
+        return {}
+    return {
+        "load_pictures": _pictures(lambda narrow: plots.loads_svgs(found, narrow=narrow)),
+        "load_alt": capacities.alt(found),
+        "load_unit": capacities.unit(found),
+        "trial_rows": capacities.rows(found),
+        "forecast_lines": capacities.forecasts(found),
+        "latency_pictures": _pictures(lambda narrow: plots.latencies_svgs(found, narrow=narrow))
+        if plots.spectra(found)
+        else {},
+    }
 
 
 def _pictures(draw: Callable[[bool], tuple[str, str]]) -> dict[str, str]:

@@ -9,11 +9,12 @@ from pathlib import PurePath
 
 import msgspec
 
+from profiling.capacities import By, CapacityJudgement
 from profiling.judging.report import Report
 from profiling.profiles import Profile
 from profiling.regressions import GateJudgement
 from profiling.sizing import SizeJudgement
-from reports.documents import Comparison, Gated, Sized, Verification
+from reports.documents import Capacity, Comparison, Gated, Sized, Verification
 from reports.text import render_text, terminal
 from reports.words import flamegraph_path, report_path
 
@@ -24,6 +25,8 @@ def render_json(report: Report) -> str:
         return _dump(_verification(report))
     if report.gate is not None:
         return _dump(_gated(report, report.gate))
+    if report.capacity is not None:
+        return _dump(_capacity(report, report.capacity))
     if report.size is not None:
         return _dump(_sized(report, report.size))
     document = Comparison(
@@ -62,6 +65,26 @@ def _gated(report: Report, found: GateJudgement) -> Gated:
         notes=found.notes,
         lines=found.lines,
         flamegraph=flamegraph_path(report),
+        report=report_path(report),
+    )
+
+
+def _capacity(report: Report, found: CapacityJudgement) -> Capacity:
+    """The document of `capacity --json`."""
+    return Capacity(
+        verdict=found.status,
+        sentence=found.sentence,
+        by=found.by,
+        max_users=round(found.holds) if found.by is By.USERS and found.holds is not None else None,
+        max_rate=found.holds if found.by is By.RATE else None,
+        first_failing=found.first_failing,
+        limited_by=found.limited_by,
+        trials=found.trials,
+        memory=found.memory,
+        memory_in_flight=found.memory_in_flight,
+        saturation=found.saturation,
+        notes=found.notes,
+        autopsies=report.autopsies,
         report=report_path(report),
     )
 

@@ -18,7 +18,7 @@ from profiling.judging.cause import named
 from profiling.judging.report import AnalysedRun, Report
 from profiling.profiles import HeldMemory, Profile
 from profiling.units import format_bytes, format_ms, format_percent, format_seconds
-from reports import ledger
+from reports import capacities, ledger
 from reports.autopsy.words import kill_count, page_path, run_name, telling, when
 from reports.figures import NONE, count, headroom, rate
 from reports.gating import how_often, line_place, line_sizes, plain_lines
@@ -49,6 +49,7 @@ from reports.words import (
     source_roots,
     verdict_sign,
 )
+from reports.wrapping import wrapped
 
 PIPE_WIDTH = 80
 MAX_WIDTH = 120
@@ -81,6 +82,8 @@ def render_text(report: Report, width: int = PIPE_WIDTH, colour: bool = False) -
     )
     _verdict(console, report)
     _changes(console, report)
+    if report.capacity is not None:
+        capacities.show(console, report.capacity, _STYLES)
     _sizes(console, report)
     _checks(console, report)
     _api_problems(console, report)
@@ -194,15 +197,6 @@ def _api_problems(console: Console, report: Report) -> None:
     if rest > 0:
         console.print(Text(f"    and {rest} more in the report", style="dim"))
     console.print()
-
-
-def wrapped(console: Console, text: Text, first: str, style: str = "") -> None:
-    """`text` behind `first`, its further lines indented to the same column."""
-    indent = cell_len(first)
-    lines = text.wrap(console, max(10, console.width - indent))
-    for number, line in enumerate(lines):
-        line.rstrip()
-        console.print(Text(first if number == 0 else " " * indent, style=style).append_text(line), soft_wrap=True)
 
 
 def _runs(console: Console, report: Report) -> None:

@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from profiling.capacities import CapacityJudgement
+from profiling.experiments.capacity_verdict import named
 from profiling.judgements import Claim, Finding, Summary, Verdict
 from profiling.judging import conformance
 from profiling.judging.findings import STUCK_AT_LIMIT
@@ -133,6 +135,8 @@ def verdict_sign(report: Report) -> Sign:
     status = _STATUSES.get(verdict.status, _STATUSES["inconclusive"])
     if report.gate is not None:
         return GATE_VERDICTS[report.gate.verdict]
+    if report.capacity is not None:
+        return _capacity_sign(report.capacity, status)
     if report.size is not None:
         return SIZE_VERDICTS[report.size.verdict]
     if report.checks:
@@ -144,6 +148,14 @@ def verdict_sign(report: Report) -> Sign:
     else:
         word = _CLAIMS[verdict.claim]
     return Sign(word, status.symbol, status.tone)
+
+
+def _capacity_sign(found: CapacityJudgement, status: Sign) -> Sign:
+    """The answer of `capacity` in a few words."""
+    if found.status == "pass" and found.holds is not None:
+        least = "at least " if found.first_failing is None else ""
+        return Sign(f"holds {least}{named(found.by, found.holds)}", status.symbol, status.tone)
+    return Sign("does not hold" if found.status == "fail" else status.word, status.symbol, status.tone)
 
 
 def is_candidate(run: AnalysedRun, report: Report) -> bool:

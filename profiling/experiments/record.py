@@ -9,7 +9,7 @@ import msgspec
 
 from profiling.autopsies import Autopsy
 from profiling.errors import DataError
-from profiling.experiments import gate_record, imports, size_record, size_verdict
+from profiling.experiments import capacity_record, capacity_verdict, gate_record, imports, size_record, size_verdict
 from profiling.experiments.gate_verdict import judge
 from profiling.experiments.size import Size
 from profiling.judgements import Claim, Verdict
@@ -33,6 +33,7 @@ FILE_NAME = "experiment.json"
 VERIFY = "verify"
 OBSERVE = "observe"
 GATE = "gate"
+CAPACITY = "capacity"
 SIZE = "size"
 _STATUS_OF_GATE = {
     GateVerdict.PASS: "pass",
@@ -109,6 +110,8 @@ def report(directory: Path, experiment: Experiment) -> Report:
     experiment = _without_what_never_began(directory, experiment)
     if experiment.command == GATE and experiment.runs:
         return _gated(directory, experiment)
+    if experiment.command == CAPACITY and experiment.runs:
+        return _searched(directory, experiment)
     if experiment.command == SIZE and experiment.runs:
         return _sized(directory, experiment)
     runs = [load_run(directory / name, experiment.budget) for name in experiment.runs]
@@ -206,6 +209,32 @@ def _gated(directory: Path, experiment: Experiment) -> Report:
         directory=str(directory.resolve()),
         autopsies=_autopsies(directory, experiment),
         gate=found,
+    )
+
+
+def _searched(directory: Path, experiment: Experiment) -> Report:
+    """The report of `capacity`: a run on each side of the border, and what all of them say."""
+    record = capacity_record.load(directory)
+    tried = capacity_record.judged(directory, record, experiment.budget)
+    found = capacity_verdict.judge(record, tried, experiment.budget)
+    places = capacity_verdict.shown(record, found) or experiment.runs[:1]
+    return Report(
+        command=experiment.command,
+        verdict=Verdict(
+            claim=Claim.INCONCLUSIVE,
+            status=found.status,
+            sentence=found.sentence,
+            evidence=capacity_verdict.evidence(found),
+        ),
+        candidate=None,
+        runs=tuple(load_run(directory / name, experiment.budget) for name in places),
+        profiles=experiment.profiles,
+        argv=redacted_words(experiment.argv),
+        created_at=experiment.created_at,
+        beside_share=None,
+        directory=str(directory.resolve()),
+        autopsies=_autopsies(directory, msgspec.structs.replace(experiment, runs=places)),
+        capacity=found,
     )
 
 

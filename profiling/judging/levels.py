@@ -16,6 +16,12 @@ def startup_peak(run: StoredRun) -> int | None:
     return max((peak for peak in peaks if peak is not None), default=None)
 
 
+def peak_from_load(run: StoredRun) -> int | None:
+    """The highest from the load's start on. None: there was none, or nothing was sampled since."""
+    start = run.result.load_start_ns
+    return None if start is None else _highest(run.every_sample.between(start, run.result.end_ns))
+
+
 def under_load(run: StoredRun) -> float | None:
     """The 95th percentile in the second half of the load. None: there was none, or nothing was sampled in it."""
     result = run.result

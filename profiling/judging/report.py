@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from profiling.autopsies import Autopsy
+from profiling.capacities import CapacityJudgement
 from profiling.judgements import Check, Summary, Verdict
 from profiling.profiles import Profile
 from profiling.regressions import GateJudgement
@@ -92,6 +93,8 @@ class Report:
     """The checklist of `verify`."""
     gate: GateJudgement | None = None
     """What `gate` says; the runs are then one of each side."""
+    capacity: CapacityJudgement | None = None
+    """What `capacity` says; the runs are then the largest load that passed and the smallest that failed."""
     autopsies: tuple[Autopsy, ...] = ()
     """Of the runs and memray passes in which the kernel killed; paths in them are absolute."""
     size: SizeJudgement | None = None

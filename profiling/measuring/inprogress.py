@@ -202,7 +202,7 @@ def load_problem(load: LoadSummary) -> str | None:
     if load.task_errors:
         return f"the load's own code raised {load.task_errors} times: {load.message}"
     if load.cpu_share is not None and load.cpu_share > _BUSY_GENERATOR:
-        return f"the load generator used {load.cpu_share:.0%} of a core: it, not the service, may be the bottleneck"
+        return f"the load generator needed {load.cpu_share:.0%} of a core: it, not the service, may be the bottleneck"
     return None
 
 

@@ -11,8 +11,8 @@ from profiling.differences import Difference, PackageRow, Row
 from profiling.units import format_bytes
 from reports.columns import head, new_console, printed, put
 from reports.diff.words import PLAIN, package_name, place, sign_of, summary, worth_showing
-from reports.text import wrapped
 from reports.words import BAD, GOOD, UNSURE, printable, signed
+from reports.wrapping import wrapped
 
 _STYLES = {GOOD: "bold green", BAD: "bold red", UNSURE: "bold yellow", PLAIN: "bold"}
 _SIZE = 9

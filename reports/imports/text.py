@@ -11,8 +11,8 @@ from profiling.units import format_bytes
 from reports.columns import head, new_console, printed, put
 from reports.imports.forest import Row, packages, rows
 from reports.imports.words import LAZY_WORDS, imported, module_words, modules, sign_of, summary, where
-from reports.text import wrapped
 from reports.words import BAD, GOOD, UNSURE, printable
+from reports.wrapping import wrapped
 
 _STYLES = {GOOD: "green", BAD: "bold red", UNSURE: "yellow"}
 _BAR = 12

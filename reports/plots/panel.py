@@ -54,21 +54,26 @@ class Panel:
         self.axes.set_axisbelow(True)
         self.axes.yaxis.set_major_locator(MaxNLocator(nbins=2, steps=[1, 2, 5, 10]))
         self.axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
+        self.axes.xaxis.set_major_locator(MaxNLocator(nbins=max(2, int(self.width / 70)), steps=[1, 2, 5, 10]))
+        self.axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
         self._pixels = _pixels(self.axes)
 
     def scale(self, span_s: float, top: float) -> None:
         self.span_s, self.top = span_s, top
         self.axes.set(xlim=(0, span_s), ylim=(0, top))
-        unit, _, steps = _time_unit(span_s)
-        places = MaxNLocator(nbins=max(2, int(self.width / 70)), steps=steps).tick_values(0, span_s / unit)
-        self.axes.set_xticks([place * unit for place in places if 0 <= place * unit <= span_s])
-        self.axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value / unit)))
 
     def name_time(self) -> None:
         """Numbers and a name for the time axis, below the lowest panel of a run."""
+        unit, name, steps = _time_unit(self.span_s)
+        places = MaxNLocator(nbins=max(2, int(self.width / 70)), steps=steps).tick_values(0, self.span_s / unit)
+        self.axes.set_xticks([place * unit for place in places if 0 <= place * unit <= self.span_s])
+        self.axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value / unit)))
+        self.name_across(f"{name} since the run's start")
+
+    def name_across(self, unit: str) -> None:
+        """Numbers and a name for the axis across, below the lowest panel."""
         self.axes.tick_params(labelbottom=True)
-        name = f"{_time_unit(self.span_s)[1]} since the run's start"
-        self.axes.set_xlabel(name, color=self.theme.muted, fontsize=self.font - 1, loc="right", labelpad=3)
+        self.axes.set_xlabel(unit, color=self.theme.muted, fontsize=self.font - 1, loc="right", labelpad=3)
 
     def x(self, t_s: float) -> float:
         """Pixels from the left."""

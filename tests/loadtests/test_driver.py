@@ -448,6 +448,39 @@ def test_an_open_loop_does_not_hide_a_stalled_service(bench: Bench) -> None:
     assert late.sent_ns - late.intended_ns >= 0.2e9
 
 
+def test_one_stall_of_a_second_is_felt_by_all_that_were_due_in_it(bench: Bench) -> None:
+    """Trap 9, coordinated omission: a closed loop would have noted as many slow answers as it has users."""
+    turn, stalls = threading.Lock(), []
+    begun = time.monotonic_ns()
+
+    def behave(connection: socket.socket, received: Received, closing: threading.Event) -> bool:
+        with turn:
+            if not stalls and begun and time.monotonic_ns() - begun > 0.5e9:
+                stalls.append(time.monotonic_ns())
+                time.sleep(1.0)  # the stall itself, not a wait
+                stalls.append(time.monotonic_ns())
+        return ok(connection, received, closing)
+
+    users, rate = 4, 40
+    with (
+        serving(behave) as server,
+        bench.start(server.url, LoadPlan.constant(users, 3.0, rate=rate), hold=True) as load,
+    ):
+        until(lambda: load.ready)
+        begun = time.monotonic_ns()
+        load.release()
+        load.wait(PATIENCE_S)
+    records = [record for record in bench.records() if record.outcome is RequestOutcome.OK]
+    start, end = stalls
+    due = [record for record in records if start <= record.intended_ns < end]
+    assert len(due) > 0.5 * rate, "they were sent after the stall, and are in the log"
+    assert all(record.finished_ns >= end for record in due)
+    slow_by_due = sum(record.finished_ns - record.intended_ns > 0.2e9 for record in due)
+    slow_by_send = sum(record.finished_ns - record.sent_ns > 0.2e9 for record in due)
+    assert slow_by_send <= users, "no more can have been under way"
+    assert slow_by_due >= 0.7 * len(due) > 3 * users
+
+
 HTTP_USERS = """
 from locust import FastHttpUser, HttpUser, events, task
 
