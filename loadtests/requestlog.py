@@ -137,20 +137,47 @@ def brought_here(data: bytes, *, ahead_ns: int, more_users: int, clock: int) -> 
     return bytes(shifted)
 
 
-def sort_by_end(path: Path) -> None:
-    """Brings the records of several workers into the order of their end. Raises OSError."""
+def sort_by_end(path: Path, block: int = 500_000) -> None:
+    """Brings the records of several workers into the order of their end, equal ones as they came. Raises OSError.
+
+    What a worker hands over late is late by seconds, so that a log is all but sorted, whatever its length: it goes through
+    two blocks of records in memory, again where one of them stood further off than that.
+    """
+    while not _sorted_once(path, block):
+        pass
+
+
+def _sorted_once(path: Path, block: int) -> bool:
+    """Sort within a window that moves along the log; whether all of it is in order then."""
     import numpy as np  # here, since a load of one process needs no sorting
 
-    records = np.fromfile(path, np.dtype(FIELDS), count=count_records(path))
-    finished = records["finished_ns"]
-    if bool((finished[1:] >= finished[:-1]).all()):
-        return
+    dtype = np.dtype(FIELDS)
+    is_sorted, moved, latest_ns = True, False, -(2**63)
     fresh = path.with_name(f".oomproof-{path.name}")
     try:
-        records[finished.argsort(kind="stable")].tofile(fresh)
-        fresh.replace(path)
+        with path.open("rb") as old, fresh.open("wb") as new:
+            held = np.empty(0, dtype)
+            left = count_records(path)
+            while left or len(held):
+                read = np.fromfile(old, dtype, count=min(block, left))
+                if left and not len(read):
+                    raise OSError(f"{path} grew shorter while it was read")
+                left -= len(read)
+                window = np.concatenate([held, read])
+                order = window["finished_ns"].argsort(kind="stable")
+                moved |= bool((order[1:] < order[:-1]).any())
+                window = window[order]
+                ready = window[: max(0, len(window) - block)] if left else window
+                held = window[len(ready) :]
+                if len(ready):
+                    is_sorted &= int(ready["finished_ns"][0]) >= latest_ns
+                    latest_ns = int(ready["finished_ns"][-1])
+                    ready.tofile(new)
+        if moved or not is_sorted:
+            fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
+    return is_sorted
 
 
 class RequestLogWriter:

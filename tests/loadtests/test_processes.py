@@ -11,10 +11,8 @@ from loadtests.driver import LoadError, LoadProcess
 from loadtests.plan import LoadEnd, LoadPlan, LoadSummary, RequestTemplate, Stage, query_sequence, session_id
 from loadtests.requestlog import RequestOutcome, count_records
 from loadtests.workers import Workers
+from tests.loadtests.bench import Bench, gone, gone_group, outcomes, until
 from tests.loadtests.servers import hang, serving
-from tests.loadtests.test_driver import Bench, bench, gone, gone_group, outcomes, until
-
-__all__ = ["bench"]
 
 
 def shared(plan: LoadPlan, processes: int) -> LoadPlan:

@@ -16,11 +16,10 @@ from loadtests.driver import LoadError
 from loadtests.plan import LoadEnd, LoadPlan, RequestTemplate
 from loadtests.requestlog import RequestOutcome, count_records
 from loadtests.workers import Workers
+from tests.loadtests.bench import Bench, outcomes, until
 from tests.loadtests.networks import Elsewhere, ended, machines
 from tests.loadtests.servers import free_port, serving
-from tests.loadtests.test_driver import Bench, bench, outcomes, until
 
-__all__ = ["bench"]
 WAIT_S = 60.0
 
 

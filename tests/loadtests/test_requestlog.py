@@ -156,13 +156,13 @@ def test_records_of_a_worker_are_brought_here(made: list[RequestRecord], ahead: 
     ]
 
 
-@given(st.lists(st.integers(0, 20), max_size=12), st.integers(0, RECORD_SIZE - 1))
-def test_records_are_sorted_by_their_end(ends: list[int], torn: int) -> None:
+@given(st.lists(st.integers(0, 20), max_size=12), st.integers(0, RECORD_SIZE - 1), st.integers(1, 13))
+def test_records_are_sorted_by_their_end(ends: list[int], torn: int, block: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "requests.bin"
         made = [ONE._replace(finished_ns=end, user=number) for number, end in enumerate(ends)]
         path.write_bytes(b"".join(map(pack, made)) + b"x" * torn)
-        sort_by_end(path)
+        sort_by_end(path, block)
         assert list(read_records(path)) == sorted(made, key=lambda record: record.finished_ns), (
             "equal ends stay in turn"
         )
