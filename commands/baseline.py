@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from commands import bench, results
-from commands.gate import started_experiment, started_record
+from commands.gate import started_record
 from commands.gate_baseline import load_baseline
 from commands.gate_runs import Runs, open_sides
 from commands.job import Job, gate_job
@@ -23,7 +23,7 @@ from profiling.judging.change_words import NAMES, changed, level
 from profiling.judging.regression import compare
 from profiling.measuring import store
 from profiling.measuring.revisions import Repository
-from profiling.regressions import Baseline, GateRecord, RunFigures
+from profiling.regressions import HEAD, Baseline, GateRecord, RunFigures
 
 _RUNS = LOOKS[1]
 """Of a baseline, so that four runs against it already have a narrow interval."""
@@ -51,7 +51,7 @@ def update(ctx: click.Context, /, file: Path, sandbox: str, out: str, as_json: b
     before = _before(file, job)
     _check_writable(file)
     directory = bench.new_directory(out, "baseline")
-    experiment = started_experiment(directory, job.budget)
+    experiment = bench.started_experiment(directory, record.GATE, HEAD, job.budget)
     gated = msgspec.structs.replace(started_record(job), max_turns=_RUNS)
     with (
         bench.interruptible_in(directory),

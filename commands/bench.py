@@ -13,11 +13,12 @@ from pathlib import Path
 
 from profiling.errors import InterruptedRunError, SetupError
 from profiling.experiments import record
+from profiling.experiments.record import Experiment
 from profiling.measuring import store
 from profiling.measuring.events import Note, Observer, PhaseStarted
 from profiling.measuring.interrupts import ignore_further
 from profiling.measuring.sandboxes.base import Sandbox
-from profiling.values import Target
+from profiling.values import Budget, Target
 from reports.live import make_observer
 
 
@@ -25,6 +26,22 @@ def new_directory(out: str, command: str) -> Path:
     """A fresh directory below `out`, proved writable before anything long begins. Raises OutputError."""
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     return store.make_directory(Path(out) / f"{stamp}-{command}-{secrets.token_hex(2)}")
+
+
+def started_experiment(
+    directory: Path, command: str, candidate: str, budget: Budget, runs: Sequence[str] = ()
+) -> Experiment:
+    """A new experiment of this command line, written into `directory`. `runs`: those that are known beforehand."""
+    experiment = Experiment(
+        command=command,
+        argv=tuple(sys.orig_argv[1:]),
+        candidate=candidate,
+        budget=budget,
+        created_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        runs=tuple(runs),
+    )
+    record.save(directory, experiment)
+    return experiment
 
 
 @contextlib.contextmanager

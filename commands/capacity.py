@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import sys
 import time
 from typing import Any
 
@@ -12,7 +10,7 @@ import msgspec
 
 from commands import bench, results
 from commands.capacity_runs import Runs
-from commands.job import Job, choose_variants, make_job
+from commands.job import choose_target, make_job
 from commands.options import RATE, SECONDS, duration_option, output_options, target_options, worker_options
 from commands.sandbox import open_sandbox
 from loadtests.workers import Workers
@@ -20,8 +18,6 @@ from profiling.capacities import By, CapacityRecord
 from profiling.errors import ConfigError
 from profiling.experiments import record
 from profiling.experiments.capacity import MAX_TRIALS, RATE_STEP
-from profiling.experiments.record import Experiment
-from profiling.measuring.events import PhaseStarted
 
 _MAX_USERS = 256
 _MAX_RATE = 1000.0
@@ -124,14 +120,10 @@ def capacity(
         raise ConfigError(
             "the users of a locustfile decide themselves when they send: a rate cannot be kept", "use --by users"
         )
-    target, name = job.target, job.target.name
-    if variant is not None:
-        chosen = choose_variants(job, (variant,))[0]
-        target, name = target.with_env(chosen.env), chosen.name
+    target, name = choose_target(job, variant)
     started = time.monotonic()
     directory = bench.new_directory(out, record.CAPACITY)
-    experiment = _experiment(job, name)
-    record.save(directory, experiment)
+    experiment = bench.started_experiment(directory, record.CAPACITY, name, job.budget)
     with (
         bench.interruptible_in(directory),
         bench.watching(job.notes) as observer,
@@ -141,11 +133,7 @@ def capacity(
         in_flight = options["users"] if raised is By.RATE else None
         runs = Runs(job, target, opened, observer, directory, experiment, searched, in_flight, workers)
         runs.make_all()
-        observer.notify(PhaseStarted(run="", phase="report"))
-        experiment = record.with_elapsed(runs.experiment, time.monotonic() - started)
-        record.save(directory, experiment)
-        report = record.report(directory, experiment)
-        results.write_files(report)
+        report = results.finish(directory, runs.experiment, started, observer)
     results.show(report, as_json)
     ctx.exit(results.exit_code(report))
 
@@ -164,13 +152,3 @@ def _record(by: By, start: float | None, highest: float, max_trials: int, lowest
     if first < lowest:
         raise click.UsageError(f"{lowest} load workers for {first} users: some would send nothing; raise {option}")
     return CapacityRecord(by=by, step=step, start=first, lowest=lowest, highest=last, max_trials=max_trials)
-
-
-def _experiment(job: Job, name: str) -> Experiment:
-    return Experiment(
-        command=record.CAPACITY,
-        argv=tuple(sys.orig_argv[1:]),
-        candidate=name,
-        budget=job.budget,
-        created_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-    )

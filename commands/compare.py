@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import os
-import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -87,14 +85,7 @@ def compare(
     chosen = choose_variants(job, variants)
     started = time.monotonic()
     directory = bench.new_directory(out, "compare")
-    experiment = Experiment(
-        command="compare",
-        argv=tuple(sys.orig_argv[1:]),
-        candidate=chosen[-1].name,
-        budget=job.budget,
-        created_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-    )
-    record.save(directory, experiment)
+    experiment = bench.started_experiment(directory, "compare", chosen[-1].name, job.budget)
     with (
         bench.interruptible_in(directory),
         bench.watching(job.notes) as observer,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,10 +21,9 @@ from commands.sides import Change, base_target, environments, find_change, tempo
 from profiling.experiments import record
 from profiling.experiments.gate import BUDGET_RUNS, LOOKS
 from profiling.experiments.gate_passes import asks_for_passes
-from profiling.experiments.record import Experiment
 from profiling.measuring.events import Observer, PhaseStarted
 from profiling.regressions import HEAD, Against, GateRecord, Side
-from profiling.values import Budget, Target
+from profiling.values import Target
 
 
 @click.command()
@@ -96,7 +93,7 @@ def gate(
         )
     started = time.monotonic()
     directory = bench.new_directory(out, record.GATE)
-    experiment = started_experiment(directory, job.budget)
+    experiment = bench.started_experiment(directory, record.GATE, HEAD, job.budget)
     with bench.interruptible_in(directory), bench.watching(job.notes) as observer:
         with (
             _targets(change, job, gated, directory, options["checkpoint"], observer) as (base_side, head_side, named),
@@ -106,11 +103,7 @@ def gate(
             runs.make_all()
             if change is not None and asks_for_passes(runs.gated, profile):
                 make_passes(runs, change.repository.root, capture_limit)
-        observer.notify(PhaseStarted(run="", phase="report"))
-        experiment = record.with_elapsed(runs.experiment, time.monotonic() - started)
-        record.save(directory, experiment)
-        report = record.report(directory, experiment)
-        results.write_files(report)
+        report = results.finish(directory, runs.experiment, started, observer)
     gate_results.write(report, files)
     results.show(report, as_json)
     ctx.exit(results.exit_code(report))
@@ -127,18 +120,6 @@ def started_record(job: Job) -> GateRecord:
         warm=not job.target.prepare,  # whose set-up writes the bytecode
         against=Against.BUDGET,
     )
-
-
-def started_experiment(directory: Path, budget: Budget) -> Experiment:
-    experiment = Experiment(
-        command=record.GATE,
-        argv=tuple(sys.orig_argv[1:]),
-        candidate=HEAD,
-        budget=budget,
-        created_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-    )
-    record.save(directory, experiment)
-    return experiment
 
 
 @contextlib.contextmanager

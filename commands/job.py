@@ -200,6 +200,15 @@ def config_of(target: str | None, command: Sequence[str]) -> config.Config | Non
     return config.read(found) if found else None
 
 
+def choose_target(job: Job, variant: str | None) -> tuple[Target, str]:
+    """The target as a variant has it, and the variant's name; as it is, with its own, where none is named. Raises
+    click.UsageError for an unknown name."""
+    if variant is None:
+        return job.target, job.target.name
+    chosen = choose_variants(job, (variant,))[0]
+    return job.target.with_env(chosen.env), chosen.name
+
+
 def choose_variants(job: Job, names: Sequence[str]) -> tuple[Variant, ...]:
     """The variants to compare, in order; the last is the candidate. Raises click.UsageError for an unknown name."""
     if not job.variants:

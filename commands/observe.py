@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import sys
 import time
 from urllib.parse import SplitResult, urlsplit
@@ -18,8 +17,7 @@ from loadtests.workers import Workers
 from profiling import reference
 from profiling.errors import ConfigError
 from profiling.experiments import record
-from profiling.experiments.record import Experiment
-from profiling.measuring.events import ExperimentStarted, PhaseStarted
+from profiling.measuring.events import ExperimentStarted
 from profiling.measuring.sandboxes.containers import ENGINES
 from profiling.measuring.watching.watch import WatchPlan, watch
 from profiling.values import Budget
@@ -91,22 +89,11 @@ def observe(
     directory = bench.new_directory(out, record.OBSERVE)
     with bench.watching() as observer, open_subject(container, cgroup, pid, engine, observer) as subject:
         name = subject.nature.name
-        experiment = Experiment(
-            command=record.OBSERVE,
-            argv=plan.argv,
-            candidate=name,
-            budget=budget,
-            created_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            runs=("1-watch",),
-        )
-        record.save(directory, experiment)
+        experiment = bench.started_experiment(directory, record.OBSERVE, name, budget, ("1-watch",))
         with bench.interruptible_in(directory):
             observer.notify(ExperimentStarted(title=f"observe {name}", runs=(name,)))
             watch(plan, subject, directory / experiment.runs[0], observer)
-            observer.notify(PhaseStarted(run=name, phase="report"))
-            record.save(directory, record.with_elapsed(experiment, time.monotonic() - started))
-            report = record.report(directory, experiment)
-            results.write_files(report)
+            report = results.finish(directory, experiment, started, observer, name)
     results.show(report, as_json)
     ctx.exit(results.exit_code(report))
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
 
 from profiling.errors import ExitCode, OutputError
+from profiling.experiments import record
+from profiling.experiments.record import Experiment
 from profiling.judging.report import Report
 from profiling.judging.stacks.graph import flame_graph
 from profiling.judging.stacks.naming import by_process
 from profiling.measuring import store, stored_stacks
+from profiling.measuring.events import Observer, PhaseStarted
 from reports.autopsy.words import PAGE_NAME
 from reports.export import load_csv, series_csv
 from reports.render import RENDERERS
@@ -18,6 +22,17 @@ from reports.words import processes_page
 
 REPORT_FILE = "report.html"
 _EXIT_OF_STATUS = {"pass": ExitCode.OK, "fail": ExitCode.FAILED, "inconclusive": ExitCode.INCONCLUSIVE}
+
+
+def finish(directory: Path, experiment: Experiment, started_s: float, observer: Observer, run: str = "") -> Report:
+    """The report of an experiment whose runs are made, with all its files. `started_s`: when it began, on `time.monotonic()`.
+    Raises OutputError, DataError."""
+    observer.notify(PhaseStarted(run=run, phase="report"))
+    experiment = record.with_elapsed(experiment, time.monotonic() - started_s)
+    record.save(directory, experiment)
+    report = record.report(directory, experiment)
+    write_files(report)
+    return report
 
 
 def write_files(report: Report) -> Path:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import click
 import msgspec
 
 from commands import bench, results
-from commands.job import Job, choose_variants, make_job
+from commands.job import Job, choose_target, make_job
 from commands.options import FRACTION, load_options, output_options, target_options
 from commands.sandbox import open_sandbox
 from profiling.errors import ConfigError
@@ -21,7 +19,7 @@ from profiling.experiments.policy import Step, carry_out
 from profiling.experiments.record import Experiment
 from profiling.experiments.size import Size, SizeStep
 from profiling.manifests import catalogue
-from profiling.measuring.events import ExperimentStarted, Observer, PhaseStarted
+from profiling.measuring.events import ExperimentStarted, Observer
 from profiling.measuring.imports.kernel import default_limit
 from profiling.measuring.measure import RunPlan, measure
 from profiling.measuring.sandboxes.base import Sandbox
@@ -73,21 +71,11 @@ def size(
             f"{job.target.name} has {len(job.target.services)} services, each with a limit of its own",
             "give `size` a config file with the one service to be sized as [target]",
         )
-    target, name = job.target, job.target.name
-    if variant is not None:
-        chosen = choose_variants(job, (variant,))[0]
-        target, name = target.with_env(chosen.env), chosen.name
+    target, name = choose_target(job, variant)
     asked = _asked(job, generous, headroom)
     started = time.monotonic()
     directory = bench.new_directory(out, record.SIZE)
-    experiment = Experiment(
-        command=record.SIZE,
-        argv=tuple(sys.orig_argv[1:]),
-        candidate=name,
-        budget=job.budget,
-        created_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-    )
-    record.save(directory, experiment)
+    experiment = bench.started_experiment(directory, record.SIZE, name, job.budget)
     size_record.save(directory, asked)
     with (
         bench.interruptible_in(directory),
@@ -98,11 +86,7 @@ def size(
         observer.notify(ExperimentStarted(title=f"size {job.target.name}", runs=()))
         runs = _Runs(job, target, opened, observer, directory, experiment)
         carry_out(Size(asked, name, job.budget.min_headroom), runs.make)
-        observer.notify(PhaseStarted(run="", phase="report"))
-        experiment = record.with_elapsed(runs.experiment, time.monotonic() - started)
-        record.save(directory, experiment)
-        report = record.report(directory, experiment)
-        results.write_files(report)
+        report = results.finish(directory, runs.experiment, started, observer)
     results.show(report, as_json)
     ctx.exit(results.exit_code(report))
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
-import sys
 import time
 
 import click
 import msgspec
 
 from commands import bench, results
-from commands.job import choose_variants, make_job
+from commands.job import choose_target, make_job
 from commands.options import load_options, output_options, target_options
 from commands.sandbox import open_sandbox
 from profiling.experiments import imports, record
-from profiling.experiments.record import Experiment
 from profiling.judging.imports.blame import starved_at_start
-from profiling.measuring.events import ExperimentStarted, PhaseStarted
+from profiling.measuring.events import ExperimentStarted
 from profiling.measuring.measure import RunPlan, measure
 
 _SETTLE_S = 3.0
@@ -42,21 +39,10 @@ def verify(
     Exit code: 0 all checks pass (warnings included), 1 one fails, 3 too little was measured to say so.
     """
     job = make_job(command=ctx.obj or (), **options)  # type: ignore[arg-type]
-    target, name = job.target, job.target.name
-    if variant is not None:
-        chosen = choose_variants(job, (variant,))[0]
-        target, name = target.with_env(chosen.env), chosen.name
+    target, name = choose_target(job, variant)
     started = time.monotonic()
     directory = bench.new_directory(out, record.VERIFY)
-    experiment = Experiment(
-        command=record.VERIFY,
-        argv=tuple(sys.orig_argv[1:]),
-        candidate=name,
-        budget=job.budget,
-        created_at=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        runs=(f"1-{name}",),
-    )
-    record.save(directory, experiment)
+    experiment = bench.started_experiment(directory, record.VERIFY, name, job.budget, (f"1-{name}",))
     with (
         bench.interruptible_in(directory),
         bench.watching(job.notes) as observer,
@@ -80,10 +66,6 @@ def verify(
             record.save(directory, experiment)
             imports_plan = imports.plan_after_kill(target.alone(starved.result.target.service.name), opened)
             imports.after_kill(imports_plan, opened, directory / str(experiment.imports), experiment.argv, observer)
-        observer.notify(PhaseStarted(run=name, phase="report"))
-        experiment = record.with_elapsed(experiment, time.monotonic() - started)
-        record.save(directory, experiment)
-        report = record.report(directory, experiment)
-        results.write_files(report)
+        report = results.finish(directory, experiment, started, observer, name)
     results.show(report, as_json)
     ctx.exit(results.exit_code(report))
