@@ -122,10 +122,16 @@ class Master:
         """Who is still there. To be called a few times a second."""
         if not self._closed and self._session.stop_requested.is_set():
             self._give_up(None)
-        for member in self._members.values():
+        workers = self._session.job.plan.workers
+        for member in list(self._members.values()):
             if not member.at_work:
                 continue
             client = self._runner.clients.get(member.node)
+            if client is None and not self._closed and workers and workers.remote:
+                # Others are still awaited, and it may come again. Locust lets go of it as well when they did not come in time,
+                # and that is what there is to say then.
+                del self._members[member.node]
+                continue
             reason = self._ended(member)
             if reason is None and (client is None or client.state == STATE_MISSING):
                 reason = "ended" if client is None else "was not heard of any more"
