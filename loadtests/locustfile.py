@@ -12,7 +12,7 @@ from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
 
-import gevent  # type: ignore[import-untyped]
+import gevent
 from locust import FastHttpUser, events, task
 from locust.exception import StopUser
 

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, Final, TypeVar
 
-import gevent  # type: ignore[import-untyped]
+import gevent
 import locust
 import msgspec
 from locust.rpc import Message

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-import gevent  # type: ignore[import-untyped]
+import gevent
 import msgspec
 import requests
 from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import gevent  # type: ignore[import-untyped]
+import gevent
 import msgspec
-from gevent.event import Event  # type: ignore[import-untyped]
-from gevent.socket import wait_read  # type: ignore[import-untyped]
+from gevent.event import Event
+from gevent.socket import wait_read
 
 from loadtests.plan import LoadJob, LoadStatus, SendSchedule
 from loadtests.processor import wanted_s

@@ -10,7 +10,7 @@ import socket
 import time
 from typing import Any, Final
 
-import gevent  # type: ignore[import-untyped]
+import gevent
 import locust
 from locust import argument_parser
 from locust.exception import RPCError
