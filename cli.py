@@ -24,6 +24,7 @@ _COMMANDS = {
     "gate": "CI: whether a change needs more memory than its base, by runs of both.",
     "imports": "What each import costs, as a tree, and what a later one would save.",
     "init": "Write a commented config file for the service in this directory.",
+    "levers": "Which settings save memory here, what each costs, and the best of them together.",
     "profile": "A memray pass: flame graphs, and the lines that hold the memory.",
     "report": "Render again from what is on disk.",
     "verify": "Before the deploy: one service under its limits, a checklist, pass or fail.",
@@ -34,7 +35,7 @@ _COMMANDS = {
     "serve": "The reference backend under a memory limit, in the foreground.",
 }
 
-_OF_A_COMMAND = [[name] for name in ("capacity", "compare", "imports", "profile", "serve", "size", "verify")]
+_OF_A_COMMAND = [[name] for name in ("capacity", "compare", "imports", "levers", "profile", "serve", "size", "verify")]
 """Those that take a service's command after --, or say themselves why not."""
 
 _EXIT_CODES = """\b

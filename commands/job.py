@@ -15,6 +15,7 @@ from loadtests.plan import LoadPlan
 from loadtests.workers import Workers
 from profiling import config, reference
 from profiling.errors import ConfigError
+from profiling.levers import Lever
 from profiling.manifests.catalogue import Plan
 from profiling.manifests.service import ManifestService
 from profiling.units import format_bytes
@@ -41,6 +42,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """The limit was said by somebody or a manifest."""
     plans: tuple[Plan, ...] = ()
     """The config file's own, beside those of the catalogue."""
+    levers: tuple[Lever, ...] = ()
+    """Likewise."""
 
     def variant(self, name: str) -> Variant:
         return next(variant for variant in self.variants if variant.name == name)
@@ -97,6 +100,7 @@ def make_job(
         port=port,
         memory_given=memory_given,
         plans=said.plans,
+        levers=said.levers,
     )
 
 

@@ -152,6 +152,9 @@ DURATION_S = 20.0
 GATE_DURATION_S = 10.0
 """The same where many runs are made. Growth needs 6 s from the hundredth answer on (`growth.py`), and all else shows sooner."""
 
+LEVERS_DURATION_S = 6.0
+"""Where there are dozens of runs of which only the peak is compared."""
+
 
 def load_options(function: Decorated) -> Decorated:
     """What load is put on it, and by whom; the latter arrives as one argument, `workers`."""
@@ -165,6 +168,11 @@ def gate_load_options(function: Decorated) -> Decorated:
         f" and {MIN_ANSWERS} answers in all."
     )
     return _load_options(function, GATE_DURATION_S, growth)
+
+
+def levers_load_options(function: Decorated) -> Decorated:
+    """What load is put on it in each of dozens of runs."""
+    return _load_options(function, LEVERS_DURATION_S, "")
 
 
 def _load_options(function: Decorated, duration_s: float, more: str) -> Decorated:

@@ -12,7 +12,7 @@ from commands.self_check import SelfChecked
 from profiling.config.schema import config_schema
 from profiling.import_costs import ImportCosts
 from profiling.values import Value
-from reports.documents import Capacity, Comparison, Differed, Gated, Profiled, Sized, Verification
+from reports.documents import Capacity, Comparison, Differed, Gated, Levered, Profiled, Sized, Verification
 
 CONFIG = "config"
 
@@ -46,10 +46,11 @@ DOCUMENTS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "gate": (Gated,),
     "init": (Written,),
     "imports": (ImportCosts,),
+    "levers": (Levered,),
     "observe": (Comparison,),
     "profile": (Profiled,),
     "self-check": (SelfChecked,),
-    "report": (Comparison, Verification, Gated, Capacity, Sized, ImportCosts, Differed, SeriesFiles),
+    "report": (Comparison, Verification, Gated, Capacity, Sized, Levered, ImportCosts, Differed, SeriesFiles),
     "size": (Sized,),
     "verify": (Verification,),
 }

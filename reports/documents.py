@@ -9,6 +9,7 @@ from profiling.autopsies import Autopsy
 from profiling.capacities import By, LimitedBy, LoadTrial, MemoryLine, Saturation
 from profiling.differences import Difference
 from profiling.judgements import Check, Claim, Summary
+from profiling.levers import AsIs, Best, LeverRow
 from profiling.profiles import LedgerEntry, Profile
 from profiling.regressions import GateVerdict, GrownLine, MetricChange, Side
 from profiling.sizing import FittingPlan, SizeVerdict
@@ -106,6 +107,25 @@ class Sized(Value, frozen=True, kw_only=True):
     plans: tuple[FittingPlan, ...]
     trials: tuple[Summary, ...]
     """Every run, in order, confirmations included."""
+    autopsies: tuple[Autopsy, ...] = ()
+    report: str
+
+
+class Levered(Value, frozen=True, kw_only=True):
+    """`levers --json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    command: str = "levers"
+    verdict: str
+    """`pass`, `fail` or `inconclusive`."""
+    sentence: str
+    limit_bytes: int
+    measured_bytes: int
+    """The limit under which sizes were measured."""
+    as_is: AsIs
+    rows: tuple[LeverRow, ...]
+    best: Best | None
+    """Null: nothing saves anything that shows."""
     autopsies: tuple[Autopsy, ...] = ()
     report: str
 

@@ -15,15 +15,17 @@ from typing import Any
 from profiling.capacities import CapacityJudgement
 from profiling.judgements import Summary
 from profiling.judging.report import AnalysedRun, Report
+from profiling.levers import LeversJudgement
 from profiling.manifests.secrets import redacted, redacted_words
 from profiling.profiles import HeldMemory, Ledger, Profile
 from profiling.units import format_bytes, format_ms, format_percent
 from profiling.values import Limits, RunResult
-from reports import capacities, ledger, plots
+from reports import capacities, ledger, levering, plots
 from reports.autopsy.words import PAGE_NAME, kill_count, run_name, telling
 from reports.figures import GROUPS, NONE, count, headroom, rate
 from reports.gating import how_often, line_place, rows
 from reports.page import environment
+from reports.paste import blocks
 from reports.sizing import limit_rows, measured_with, no_plan, plain_limits, plan_heading, plan_rows
 from reports.strips import strip
 from reports.words import (
@@ -86,6 +88,7 @@ def render_html(report: Report) -> str:
         change_rows=[(row, strip(row.metric)) for row in rows(report.gate)] if report.gate else [],
         **_capacity(report.capacity),
         sized=_sized(report),
+        levered=_levered(report.levers),
         single=len(report.runs) == 1,
         shows_load=plots.shows_load(report.runs),
         left_out=max(0, len(pictured(report.runs)) - plots.RUNS_AT_MOST),
@@ -130,6 +133,21 @@ def _sized(report: Report) -> dict[str, Any] | None:
         "plan_heading": plan_heading(found),
         "measured_with": measured_with(found),
         "no_plan": no_plan(found),
+    }
+
+
+def _levered(found: LeversJudgement | None) -> dict[str, Any] | None:
+    """What the section of `levers` shows: its picture, the table and what to paste."""
+    if found is None:
+        return None
+    return {
+        "pictures": _pictures(lambda narrow: plots.savings_svgs(found, narrow=narrow)) if found.best else {},
+        "alt": levering.alt(found),
+        "rows": levering.rows(found),
+        "best": found.best.levers if found.best else (),
+        "blocks": blocks(found),
+        "limit": format_bytes(found.limit_bytes),
+        "raised": format_bytes(found.measured_bytes) if found.measured_bytes > found.limit_bytes else "",
     }
 
 

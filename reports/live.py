@@ -20,6 +20,7 @@ from profiling.measuring.events import (
     Observer,
     PhaseStarted,
     RunFinished,
+    RunsAhead,
     RunStarted,
     Tick,
 )
@@ -72,6 +73,9 @@ class PlainLines:
         match event:
             case ExperimentStarted():
                 self._line(f"{event.title}: {', '.join(event.runs)}" if event.runs else event.title)
+            case RunsAhead() if event.runs:
+                many = len(event.runs)
+                self._line(f"at least {many} more run{'s' if many > 1 else ''}")
             case RunStarted():
                 self._line(f"{event.run}: {_plan(event)}")
             case PhaseStarted():

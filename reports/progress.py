@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from profiling.measuring.events import Event, ExperimentStarted, PhaseStarted, RunFinished, RunStarted, Tick
+from profiling.measuring.events import Event, ExperimentStarted, PhaseStarted, RunFinished, RunsAhead, RunStarted, Tick
 
 PHASES = {
     "prepare": "preparing",
@@ -48,6 +48,8 @@ class Progress:
         match event:
             case ExperimentStarted():
                 self.title, self.runs = event.title, event.runs
+            case RunsAhead():
+                self.runs = (*(run.run for run in self.finished), *event.runs)
             case RunStarted():
                 self.current, self.run, self.phase, self.tick = event, event.run, "", None
                 self._elapsed_s = 0.0

@@ -11,10 +11,11 @@ import msgspec
 
 from profiling.capacities import By, CapacityJudgement
 from profiling.judging.report import Report
+from profiling.levers import LeversJudgement
 from profiling.profiles import Profile
 from profiling.regressions import GateJudgement
 from profiling.sizing import SizeJudgement
-from reports.documents import Capacity, Comparison, Gated, Sized, Verification
+from reports.documents import Capacity, Comparison, Gated, Levered, Sized, Verification
 from reports.text import render_text, terminal
 from reports.words import flamegraph_path, report_path
 
@@ -29,6 +30,8 @@ def render_json(report: Report) -> str:
         return _dump(_capacity(report, report.capacity))
     if report.size is not None:
         return _dump(_sized(report, report.size))
+    if report.levers is not None:
+        return _dump(_levered(report, report.levers))
     document = Comparison(
         command=report.command,
         claim=report.verdict.claim,
@@ -101,6 +104,21 @@ def _sized(report: Report, found: SizeJudgement) -> Sized:
         headroom=found.headroom,
         plans=found.plans,
         trials=report.trials,
+        autopsies=report.autopsies,
+        report=report_path(report),
+    )
+
+
+def _levered(report: Report, found: LeversJudgement) -> Levered:
+    """The document of `levers --json`."""
+    return Levered(
+        verdict=found.status,
+        sentence=found.sentence,
+        limit_bytes=found.limit_bytes,
+        measured_bytes=found.measured_bytes,
+        as_is=found.as_is,
+        rows=found.rows,
+        best=found.best,
         autopsies=report.autopsies,
         report=report_path(report),
     )

@@ -18,7 +18,7 @@ from profiling.judging.cause import named
 from profiling.judging.report import AnalysedRun, Report
 from profiling.profiles import HeldMemory, Profile
 from profiling.units import format_bytes, format_ms, format_percent, format_seconds
-from reports import capacities, ledger
+from reports import capacities, ledger, levering
 from reports.autopsy.words import kill_count, page_path, run_name, telling, when
 from reports.figures import NONE, count, headroom, rate
 from reports.gating import how_often, line_place, line_sizes, plain_lines
@@ -84,6 +84,8 @@ def render_text(report: Report, width: int = PIPE_WIDTH, colour: bool = False) -
     _changes(console, report)
     if report.capacity is not None:
         capacities.show(console, report.capacity, _STYLES)
+    if report.levers is not None:
+        levering.show(console, report.levers, _STYLES)
     _sizes(console, report)
     _checks(console, report)
     _api_problems(console, report)
@@ -92,6 +94,8 @@ def render_text(report: Report, width: int = PIPE_WIDTH, colour: bool = False) -
     _findings(console, report)
     _held(console, report)
     _ledgers(console, report)
+    if report.levers is not None:
+        levering.show_settings(console, report.levers)
     _places(console, report)
     assert isinstance(console.file, io.StringIO)
     return without_commands(console.file.getvalue(), colour)

@@ -94,6 +94,7 @@ _CLAIMS: dict[Claim, str] = {
     Claim.INCONCLUSIVE: "inconclusive",
 }
 _VERIFIED = {"pass": "verified", "fail": "not fit", "inconclusive": "inconclusive"}
+_LEVERED = {"pass": "survives", "fail": "no lever is enough", "inconclusive": "inconclusive"}
 _WATCHED = {"pass": "held", "inconclusive": "inconclusive"}
 _STATUSES: dict[str, Sign] = {
     "pass": Sign("pass", "✓", GOOD),
@@ -139,6 +140,8 @@ def verdict_sign(report: Report) -> Sign:
         return _capacity_sign(report.capacity, status)
     if report.size is not None:
         return SIZE_VERDICTS[report.size.verdict]
+    if report.levers is not None:
+        return Sign(_LEVERED[verdict.status], status.symbol, status.tone)
     if report.checks:
         return Sign(_VERIFIED[verdict.status], status.symbol, status.tone)
     if len(report.runs) == 1 and report.runs[0].result.watched and verdict.status != "fail":

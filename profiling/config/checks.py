@@ -41,10 +41,24 @@ def check(file: ConfigFile) -> None:
     for name, variant in file.variants.items():
         check_name("variants", name)
         environments[f"variants.{name}.env"] = variant.env
+    environments |= _levers(file)
     for place, env in environments.items():
         for key, value in env.items():
             if not key or "=" in key or "\0" in key + value:
                 raise ValueError(f"{place}: {key!r} = {value!r} cannot be an environment variable")
+
+
+def _levers(file: ConfigFile) -> dict[str, dict[str, str]]:
+    """Their environments, by key."""
+    for name, lever in file.levers.items():
+        check_name("levers", name)
+        if not lever.env and not lever.command:
+            raise ValueError(f"levers.{name} changes nothing; give it an env or a command")
+        if lever.command and not lever.command[0]:
+            raise ValueError(f"levers.{name}.command begins with an empty word")
+        if any("\0" in word for word in lever.command):
+            raise ValueError(f"levers.{name}.command holds a NUL character")
+    return {f"levers.{name}.env": lever.env for name, lever in file.levers.items()}
 
 
 def tables(file: ConfigFile) -> dict[str, TargetTable]:

@@ -13,6 +13,7 @@ from profiling.config.tables import (
     BudgetTable,
     ConfigFile,
     ExpectTable,
+    LeverTable,
     LoadTable,
     PlanTable,
     RequestTable,
@@ -34,6 +35,7 @@ DESCRIPTIONS: dict[type[msgspec.Struct], dict[str, str]] = {
         "variants": "What `compare` compares: by name, what each changes. The last one named is the candidate.",
         "budget": "What a run must keep. By default: no kill, no crash, no failure, no growth.",
         "plans": "Plans of hosting providers, by provider and name: those that the catalogue does not know, or knows otherwise.",
+        "levers": "Settings that `levers` tries beside its catalogue's, by name; one of the same name replaces the catalogue's.",
     },
     TargetTable: {
         "command": "The command line, word by word, without a shell. {host}, {port} and {run_dir} are filled in; PORT is set as"
@@ -77,6 +79,10 @@ DESCRIPTIONS: dict[type[msgspec.Struct], dict[str, str]] = {
         "duration": "How long the load lasts. Default: 20s; of `gate`, `baseline` and `self-check` 10s.",
         "rate": "Open loop: requests per second that are due, whatever the answers. Default: each user sends again once it was"
         " answered.",
+    },
+    LeverTable: {
+        "env": "Variables that are laid over the target's environment.",
+        "command": "A command line in place of the target's.",
     },
     VariantTable: {"env": "Variables that are laid over the target's environment."},
     BudgetTable: {

@@ -10,7 +10,8 @@ import msgspec
 
 from loadtests.plan import RequestTemplate, read_queries
 from profiling.config.checks import check, check_what_runs, plans, tables
-from profiling.config.tables import ByteSize, ConfigFile, RequestTable, TargetTable
+from profiling.config.tables import ByteSize, ConfigFile, LeverTable, RequestTable, TargetTable
+from profiling.levers import Lever
 from profiling.manifests import catalogue, detect
 from profiling.manifests.catalogue import Plan
 from profiling.manifests.service import ManifestService
@@ -36,6 +37,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     rate: float | None
     plans: tuple[Plan, ...] = ()
     """The file's own."""
+    levers: tuple[Lever, ...] = ()
+    """Likewise."""
     manifests: tuple[ManifestService, ...] = ()
     """What the manifests say, for whoever wants to know more of it: notes, variables that were left out."""
 
@@ -83,6 +86,7 @@ def meaning(file: ConfigFile, base: Path) -> Config:
         duration_s=_plain(float, file.load.duration),
         rate=file.load.rate,
         plans=plans(file),
+        levers=tuple(_lever(name, table) for name, table in file.levers.items()),
         manifests=tuple(each.manifest for each in found if each.manifest is not None),
     )
 
@@ -132,6 +136,16 @@ class _ServiceTable(msgspec.Struct, frozen=True):
             startup_timeout_s=float(self.table.startup_timeout),
             limits=limits,
         )
+
+
+def _lever(name: str, table: LeverTable) -> Lever:
+    return Lever(
+        name=name,
+        advice="the config file's own",
+        guide="your own",
+        env=table.env,
+        command=tuple(table.command),
+    )
 
 
 def _request(table: RequestTable, base: Path) -> RequestTemplate:

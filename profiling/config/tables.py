@@ -81,6 +81,11 @@ class VariantTable(_Table, kw_only=True, frozen=True):
     env: dict[str, str] = {}
 
 
+class LeverTable(_Table, kw_only=True, frozen=True):
+    env: dict[str, str] = {}
+    command: list[str] = []
+
+
 class BudgetTable(_Table, kw_only=True, frozen=True):
     max_peak: ByteSize | None = None
     min_headroom: Fraction | None = None
@@ -106,6 +111,7 @@ class ConfigFile(_Table, kw_only=True, frozen=True):
     variants: dict[str, VariantTable] = {}
     budget: BudgetTable = msgspec.field(default_factory=BudgetTable)
     plans: dict[str, dict[str, PlanTable]] = {}
+    levers: dict[str, LeverTable] = {}
 
 
 def decode(kind: type, value: Any) -> Any:
@@ -131,6 +137,6 @@ def known_keys(place: str) -> set[str]:
         "load": LoadTable,
         "budget": BudgetTable,
     }
-    in_free_form = {"services": TargetTable, "variants": VariantTable, "plans": PlanTable}
+    in_free_form = {"services": TargetTable, "variants": VariantTable, "plans": PlanTable, "levers": LeverTable}
     table = in_free_form.get(place.partition(".")[0]) or tables.get(place, ConfigFile)
     return set(table.__struct_fields__)

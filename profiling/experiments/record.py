@@ -9,7 +9,16 @@ import msgspec
 
 from profiling.autopsies import Autopsy
 from profiling.errors import DataError
-from profiling.experiments import capacity_record, capacity_verdict, gate_record, imports, size_record, size_verdict
+from profiling.experiments import (
+    capacity_record,
+    capacity_verdict,
+    gate_record,
+    imports,
+    levers_record,
+    levers_verdict,
+    size_record,
+    size_verdict,
+)
 from profiling.experiments.gate_verdict import judge
 from profiling.experiments.size import Size
 from profiling.judgements import Claim, Verdict
@@ -35,6 +44,7 @@ OBSERVE = "observe"
 GATE = "gate"
 CAPACITY = "capacity"
 SIZE = "size"
+LEVERS = "levers"
 _STATUS_OF_GATE = {
     GateVerdict.PASS: "pass",
     GateVerdict.IMPROVED: "pass",
@@ -114,6 +124,8 @@ def report(directory: Path, experiment: Experiment) -> Report:
         return _searched(directory, experiment)
     if experiment.command == SIZE and experiment.runs:
         return _sized(directory, experiment)
+    if experiment.command == LEVERS and experiment.runs:
+        return _levered(directory, experiment)
     runs = [load_run(directory / name, experiment.budget) for name in experiment.runs]
     if not runs:
         raise DataError(f"{directory} has no run: the experiment ended before its first", "make it again")
@@ -271,6 +283,28 @@ def _sized(directory: Path, experiment: Experiment) -> Report:
         ),
         size=found,
         trials=tuple(run.summary for run in every),
+    )
+
+
+def _levered(directory: Path, experiment: Experiment) -> Report:
+    """The report of `levers`: what all runs say; of the runs one as it is, one with the best levers together."""
+    asked = levers_record.load(directory)
+    found = levers_verdict.judge(asked)
+    places = levers_verdict.shown(asked) or experiment.runs[:1]
+    return Report(
+        command=experiment.command,
+        verdict=Verdict(
+            claim=Claim.INCONCLUSIVE, status=found.status, sentence=found.sentence, evidence=found.evidence
+        ),
+        candidate=None,
+        runs=tuple(load_run(directory / name, experiment.budget) for name in places),
+        profiles=experiment.profiles,
+        argv=redacted_words(experiment.argv),
+        created_at=experiment.created_at,
+        beside_share=None,
+        directory=str(directory.resolve()),
+        autopsies=_autopsies(directory, msgspec.structs.replace(experiment, runs=places)),
+        levers=found,
     )
 
 

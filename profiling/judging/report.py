@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from profiling.autopsies import Autopsy
 from profiling.capacities import CapacityJudgement
 from profiling.judgements import Check, Summary, Verdict
+from profiling.levers import LeversJudgement
 from profiling.profiles import Profile
 from profiling.regressions import GateJudgement
 from profiling.sizing import SizeJudgement
@@ -99,5 +100,7 @@ class Report:
     """Of the runs and memray passes in which the kernel killed; paths in them are absolute."""
     size: SizeJudgement | None = None
     """What `size` says; the runs are then one on each side of the border."""
+    levers: LeversJudgement | None = None
+    """What `levers` says; the runs are then the service as it is and with the best levers together."""
     trials: tuple[Summary, ...] = ()
     """All runs of a search, of which `runs` shows some."""

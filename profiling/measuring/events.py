@@ -14,6 +14,12 @@ class ExperimentStarted(Value, frozen=True, kw_only=True):
     runs: tuple[str, ...]
 
 
+class RunsAhead(Value, frozen=True, kw_only=True):
+    """Where an experiment finds out as it goes: titles of the runs that are certain to come now."""
+
+    runs: tuple[str, ...]
+
+
 class RunStarted(Value, frozen=True, kw_only=True):
     run: str
     limits: Limits | None
@@ -66,7 +72,7 @@ class Note(Value, frozen=True, kw_only=True):
     text: str
 
 
-Event = ExperimentStarted | RunStarted | PhaseStarted | Tick | RunFinished | Note
+Event = ExperimentStarted | RunsAhead | RunStarted | PhaseStarted | Tick | RunFinished | Note
 
 
 class Observer(Protocol):
