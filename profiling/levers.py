@@ -116,7 +116,7 @@ class LeverRow(Value, frozen=True, kw_only=True):
     """Of the peak; negative: it costs memory."""
     saved_low_bytes: int | None
     saved_high_bytes: int | None
-    """The 95 % interval; null where there were too few runs for one."""
+    """The 98 % interval; null where there were too few runs for one."""
     rps_ratio: float | None
     p95_ratio: float | None
     quality: float | None

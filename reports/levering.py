@@ -114,7 +114,7 @@ def alt(found: LeversJudgement) -> str:
 
 
 _WIDTHS = (20, 10, 24, 8, 8)
-_HEADS = ("lever", "saves", "95 % interval", "req/s", "p95")
+_HEADS = ("lever", "saves", "98 % interval", "req/s", "p95")
 
 
 def show(console: Console, found: LeversJudgement, styles: Mapping[str, str]) -> None:

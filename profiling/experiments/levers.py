@@ -4,7 +4,7 @@ First the service as it is runs under the limit. If the limit cuts its peak off 
 raised limit, for it and for every lever alike, and each lever has a run under the real limit beside: what a kill left of a
 peak is no size, and a difference of two limits' figures is no saving. If it survives, the real limit is the only one.
 
-Then ROUNDS rounds, in each of them every lever once and the service as it is at least twice, spread among them, so that what
+Then ROUNDS rounds, in each of them every lever once and the service as it is at least three times, spread among them, so that what
 drifts on the machine drifts for all. Where that shows neither a saving nor a cost nor that there is neither, the lever has as
 many rounds again. The error of each bound is shared out over both looks (Bonferroni).
 
@@ -26,10 +26,12 @@ from profiling.sizing import Ending
 
 AS_IS = "as is"
 ROUNDS = 3
-"""With at least six runs of the service as it is, three of a lever are the fewest that have an interval."""
+CONFIDENCE = 0.98
 _LOOKS = 2
-LEVEL = 0.05 / 2 / _LOOKS
+LEVEL = (1 - CONFIDENCE) / 2 / _LOOKS
 """How often each bound of an interval may be wrong in each look."""
+_AS_IS_AT_LEAST = 3
+"""Runs of the service as it is in a round: with nine of them, three of a lever are the fewest that have such an interval."""
 _KEEP = 0.05
 """How often an addition that saves nothing may be kept."""
 _EVERY = 4
@@ -262,7 +264,7 @@ class Levers:
     @property
     def _blocks(self) -> int:
         """How often the service as it is runs in a round."""
-        return max(2, -(-len(self.levers) // _EVERY))
+        return max(_AS_IS_AT_LEAST, -(-len(self.levers) // _EVERY))
 
     def _step(self, levers: tuple[str, ...], part: Part, limit_bytes: int) -> LeverStep:
         return LeverStep(variant=" + ".join(levers) or AS_IS, levers=levers, part=part, limit_bytes=limit_bytes)
