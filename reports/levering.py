@@ -12,7 +12,7 @@ from profiling.levers import LeverOutcome, LeverRow, LeversJudgement
 from profiling.units import format_bytes, format_percent
 from reports.figures import NONE
 from reports.paste import blocks
-from reports.words import BAD, GOOD, UNSURE, Sign, signed
+from reports.words import BAD, GOOD, UNSURE, Sign
 from reports.wrapping import wrapped
 
 OUTCOMES: dict[LeverOutcome, Sign] = {
@@ -34,7 +34,7 @@ class Row:
     advice: str
     guide: str
     saved: str
-    """Empty where there is no size; a cost has a minus sign."""
+    """A dash where there is no size; a cost has a minus sign."""
     interval: str
     rps: str
     p95: str
@@ -55,11 +55,7 @@ def _row(row: LeverRow) -> Row:
         name=row.lever,
         advice=row.advice,
         guide=row.guide,
-        saved=NONE
-        if row.saved_bytes is None
-        else signed(-row.saved_bytes)
-        if row.saved_bytes < 0
-        else amount(row.saved_bytes),
+        saved=NONE if row.saved_bytes is None else saved(row.saved_bytes),
         interval=interval(row.saved_low_bytes, row.saved_high_bytes),
         rps=times(row.rps_ratio),
         p95=times(row.p95_ratio),
@@ -71,10 +67,6 @@ def _row(row: LeverRow) -> Row:
     )
 
 
-def amount(size: int) -> str:
-    return format_bytes(size) if size else "0"
-
-
 def interval(low: int | None, high: int | None) -> str:
     """The ends of an interval of savings; empty where there is none."""
     if low is None or high is None:
@@ -84,7 +76,7 @@ def interval(low: int | None, high: int | None) -> str:
 
 def saved(size: int) -> str:
     """A saving with the sign of a saving: a cost is below zero."""
-    return f"−{format_bytes(-size)}" if size < 0 else amount(size)
+    return f"−{format_bytes(-size)}" if size < 0 else format_bytes(size) if size else "0"
 
 
 def times(ratio: float | None) -> str:

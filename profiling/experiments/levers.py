@@ -23,6 +23,7 @@ from profiling.experiments.policy import Step
 from profiling.judging.savings import MEMORY, WHOLE, Saving, is_clear, saving
 from profiling.levers import Lever, LeverFigures, LeversRecord, Part
 from profiling.sizing import Ending
+from profiling.units import MIB
 
 AS_IS = "as is"
 ROUNDS = 3
@@ -39,6 +40,8 @@ _EVERY = 4
 _FAILURES, _UNUSABLE = 2, 2
 _UNUSABLE_AS_IS = 4
 _ADDED_AT_MOST = 6
+_WORTH_BYTES = float(MIB)
+"""Nobody adds a setting for less, however small the service is."""
 Done = Sequence[tuple[Step, LeverFigures]]
 
 
@@ -139,7 +142,7 @@ class Levers:
         """Less than this is no difference worth a setting. `runs`: as in `saved`."""
         as_is = self.whole(done, (), Part.ROUND)
         as_is = as_is if runs is None else as_is[: runs * self._blocks]
-        return self.tolerance * median(_peaks(as_is)) if as_is else 0.0
+        return max(_WORTH_BYTES, self.tolerance * median(_peaks(as_is))) if as_is else _WORTH_BYTES
 
     def unclear(self, done: Done) -> tuple[str, ...]:
         """Levers whose first look says nothing."""

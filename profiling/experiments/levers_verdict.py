@@ -261,7 +261,7 @@ def _now(record: LeversRecord, as_is: AsIs) -> str:
         LeverOutcome.FAILS: "does not hold",
     }.get(as_is.outcome, "says nothing")
     peak = "" if as_is.peak_bytes is None else f" and needs {format_bytes(as_is.peak_bytes)}"
-    return f"As it is it {words} under {record.users} users at {limit}{peak}."
+    return f"Without any lever it {words} under {record.users} users at {limit}{peak}."
 
 
 def _evidence(policy: Levers, done: Done, record: LeversRecord) -> tuple[str, ...]:
