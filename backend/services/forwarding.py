@@ -70,14 +70,17 @@ class Forwarder:
         except TimeoutError as error:
             _log.warning("%s did not answer within %g s", self._name, self._timeout_s)
             raise RefusedError(504, f"{self._name} did not answer in time") from error
-        except (OSError, http.client.IncompleteRead, http.client.RemoteDisconnected) as error:
+        except (OSError, http.client.IncompleteRead) as error:
             raise self._down(error) from error
         except http.client.HTTPException as error:
             raise self._wrong(repr(error)) from error
-        if response.headers.get_content_type() != "application/json":
-            raise self._wrong(f"status {response.status}, {response.headers.get_content_type()}")
         if len(said) > ANSWER_MAX_BYTES:
             raise self._wrong(f"more than {ANSWER_MAX_BYTES} bytes")
+        # `read` of so many bytes at most takes an end before the announced length for the end.
+        if response.length:
+            raise self._down(http.client.IncompleteRead(said, response.length))
+        if response.headers.get_content_type() != "application/json":
+            raise self._wrong(f"status {response.status}, {response.headers.get_content_type()}")
         return Answer(response.status, said, response.headers.get("Retry-After"))
 
     def _down(self, error: Exception) -> RefusedError:
