@@ -18,7 +18,7 @@ def catalogue(target: Target, environ: Mapping[str, str], own: Sequence[Lever] =
     """All levers for `target`, whose service gets `environ` beneath its own variables. `own`: the config file's, which replace
     those of the same name."""
     setting = Setting.of(target, environ)
-    if target.name == reference.NAME:
+    if target.name in reference.MADE_BY:
         known = (*chatbot.levers(setting), *allocators.levers(setting), *interpreter.levers(setting))
     else:
         known = (*servers.levers(setting), *allocators.levers(setting), *interpreter.levers(setting))

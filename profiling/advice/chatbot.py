@@ -23,10 +23,10 @@ def levers(setting: Setting) -> tuple[Lever, ...]:
 
 
 def known_settings(backend: Path) -> frozenset[str]:
-    """Names of variables that stand in the backend's code. Nothing of ours imports it."""
+    """What in the backend's code looks like a variable's name. Nothing of ours imports it."""
     found: set[str] = set()
     for file in backend.rglob("*.py"):
-        found.update(re.findall(r'"([A-Z][A-Z0-9_]+)"', file.read_text(encoding="utf-8", errors="replace")))
+        found.update(re.findall(r"\b[A-Z][A-Z0-9_]{3,}\b", file.read_text(encoding="utf-8", errors="replace")))
     return frozenset(found)
 
 

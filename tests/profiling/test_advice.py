@@ -113,7 +113,11 @@ def test_the_reference_backend_is_changed_by_its_own_variables_and_only_those_th
             assert own <= known, lever.name
     (tmp_path / "backend").mkdir()
     empty = levers(reference.target("pickle", tmp_path))
-    assert "does not know DISABLE_OCR" in empty["disable-ocr"].left_out
+    assert "does not know MODEL_CHECKPOINT" in empty["checkpoint-mapped"].left_out
+    assert found["disable-ocr"].left_out == "it is set so already", "the chat alone has no services"
+    every = levers(reference.target("pickle", name=reference.SERVICES_NAME))
+    assert every["disable-ocr"].env == {"DISABLE_OCR": "true"}
+    assert not every["lazy-imports"].left_out
 
 
 def test_a_lever_of_ones_own_replaces_one_of_the_same_name() -> None:
