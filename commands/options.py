@@ -152,7 +152,7 @@ DURATION_S = 20.0
 GATE_DURATION_S = 10.0
 """The same where many runs are made. Growth needs 6 s from the hundredth answer on (`growth.py`), and all else shows sooner."""
 
-LEVERS_DURATION_S = 6.0
+LEVERS_DURATION_S = 5.0
 """Where there are dozens of runs of which only the peak is compared."""
 
 

@@ -35,7 +35,7 @@ _AS_IS_AT_LEAST = 3
 """Runs of the service as it is in a round: with nine of them, three of a lever are the fewest that have such an interval."""
 _KEEP = 0.05
 """How often an addition that saves nothing may be kept."""
-_EVERY = 4
+_EVERY = 6
 """So many levers between two runs of the service as it is."""
 _FAILURES, _UNUSABLE = 2, 2
 _UNUSABLE_AS_IS = 4

@@ -88,7 +88,7 @@ def test_levers_run_in_turns_with_the_service_as_it_is() -> None:
     names = [f"l{number}" for number in range(12)]
     record = tried(asked(*(lever(name) for name in names)), needing(400, {}))
     turns = order(record)
-    assert turns.count(AS_IS) == 3 * ROUNDS
+    assert turns.count(AS_IS) == 3 * ROUNDS, "three times in each"
     assert all(turns.count(name) == ROUNDS for name in names)
     for start in range(0, len(turns), len(turns) // ROUNDS):
         assert turns[start] == AS_IS, "a round begins with it"
