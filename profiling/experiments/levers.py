@@ -258,7 +258,7 @@ class Levers:
     def _is_out(self, done: Done, name: str) -> bool:
         """Whether more runs of it would tell nothing more."""
         runs = self.runs(done, (name,), Part.ROUND)
-        failed = sum(_is_failed(run) for run in runs)
+        failed = sum(_is_failed(run) for run in (*runs, *self.runs(done, (name,), Part.WARM)))
         return failed >= _FAILURES or sum(run.ending is Ending.UNUSABLE for run in runs) > _UNUSABLE
 
     def _filled(self, done: Done, levers: tuple[str, ...]) -> int:

@@ -290,3 +290,11 @@ def test_a_ratio_needs_both_sides(
     before: Sequence[float | None], after: Sequence[float | None], expected: float | None
 ) -> None:
     assert ratio(before, after) == expected
+
+
+def test_a_lever_with_bytecode_of_its_own_starts_once_before_it_is_measured() -> None:
+    record = tried(asked(lever("code", bytecode=True), lever("null")), needing(400, {"code": 20}))
+    own = [run.part for run in record.runs if run.levers == ("code",)]
+    assert own == [Part.WARM, *[Part.ROUND] * ROUNDS]
+    broken = tried(asked(lever("code", bytecode=True), lever("null")), needing(400, {}, code=Ending.CRASHED))
+    assert [run.part for run in broken.runs if run.levers == ("code",)] == [Part.WARM, Part.ROUND], "twice is enough"
