@@ -47,7 +47,7 @@ def levers(setting: Setting) -> tuple[Lever, ...]:
 def _preloaded(name: str, libraries: Sequence[str], package: str, setting: Setting) -> Lever:
     path = None if setting.contained else _find(libraries)
     others = setting.value("LD_PRELOAD")
-    why = f"{libraries[0]} is not on this machine: apt-get install {package}"
+    why = f"the library {libraries[0]} is not on this machine: apt-get install {package}"
     if setting.contained:
         why = "it runs in an image, and whether that has the library is not known here"
     return Lever(

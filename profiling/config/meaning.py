@@ -141,7 +141,7 @@ class _ServiceTable(msgspec.Struct, frozen=True):
 def _lever(name: str, table: LeverTable) -> Lever:
     return Lever(
         name=name,
-        advice="the config file's own",
+        advice="a setting of the config file",
         guide="your own",
         env=table.env,
         command=tuple(table.command),

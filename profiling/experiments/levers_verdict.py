@@ -170,7 +170,7 @@ def _next_plan(record: LeversRecord, best: Best | None) -> LeverRow:
         offers.append(f"{plan.provider} {plan.name}: {format_bytes(plan.memory_bytes)}, {price}")
     free = "; nothing is had for free"
     if best is not None and best.saved_bytes is not None:
-        free = f"; the settings below save {format_bytes(best.saved_bytes)} for nothing"
+        free = f"; the best levers together save {format_bytes(best.saved_bytes)} for nothing"
     lever = Lever(name=plans.NAME, advice="more memory", guide=plans.GUIDE)
     return _untried(lever, f"not a run. {'; '.join(offers)}{free}")
 
