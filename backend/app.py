@@ -11,10 +11,8 @@ from flask import Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from backend import chat, prepared
+from backend.encoders import implementation
 from backend.lifecycle import LIFECYCLES, RETRY_AFTER_S, Lifecycle, Load, Model, ModelNotReadyError
-
-# Imported here whatever the lifecycle, torch and all: so the lifecycles differ in when the model is loaded,
-# and in nothing else.
 from backend.model import ChatModel
 from backend.settings import Settings
 
@@ -32,13 +30,16 @@ def create_app(settings: Settings | None = None, load: Load | None = None) -> Fl
     if load is None:
         # At once, also where the model is loaded later: what is known to fail must not start.
         prepared.require(settings)
+        # Imported here whatever the lifecycle, torch and all: so the lifecycles differ in when the model is loaded,
+        # and in nothing else.
+        implementation(settings.runtime)
         load = partial(ChatModel.load, settings)
 
     app = Flask(__name__, static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     # A doubled slash is an unknown path, not a redirect.
     app.url_map.merge_slashes = False
-    lifecycle = LIFECYCLES[settings.lifecycle](partial(_timed, load, settings.checkpoint))
+    lifecycle = LIFECYCLES[settings.lifecycle](partial(_timed, load, _described(settings)))
     # The model runs on a few threads of its own, each started at its first task, so never in the master.
     # torch keeps some 5 MiB of buffers for every thread that ever ran the model: 80 MiB for the 16 threads
     # that wait on connections, and no more answers on two cores.
@@ -59,8 +60,12 @@ def create_app(settings: Settings | None = None, load: Load | None = None) -> Fl
     return app
 
 
-def _timed(load: Load, checkpoint: str) -> Model:
-    _log.info("Loading the model (checkpoint %s)", checkpoint)
+def _described(settings: Settings) -> str:
+    return f"checkpoint {settings.checkpoint}, {settings.runtime}, {settings.dtype}"
+
+
+def _timed(load: Load, what: str) -> Model:
+    _log.info("Loading the model (%s)", what)
     began = time.monotonic()
     model = load()
     _log.info("Loaded the model in %.2f s", time.monotonic() - began)

