@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from backend import chat, prepared
 from backend.bodies import BadRequestError
+from backend.encoders import implementation
 from backend.lifecycle import LIFECYCLES, RETRY_AFTER_S, Lifecycle, Load, Model, ModelNotReadyError
 from backend.services import catalogue, routes
 from backend.services.embedding import Embedding
@@ -37,13 +38,14 @@ def create_app(settings: Settings | None = None, load: Load | None = None) -> Fl
         # and in nothing else.
         from backend.model import ChatModel
 
+        implementation(settings.runtime)
         load = partial(ChatModel.load, settings)
 
     app = Flask(__name__, static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     # A doubled slash is an unknown path, not a redirect.
     app.url_map.merge_slashes = False
-    lifecycle = LIFECYCLES[settings.lifecycle](partial(_timed, load or _no_model, settings.checkpoint))
+    lifecycle = LIFECYCLES[settings.lifecycle](partial(_timed, load or _no_model, _described(settings)))
     # The model runs on a few threads of its own, each started at its first task, so never in the master.
     # torch keeps some 5 MiB of buffers for every thread that ever ran the model: 80 MiB for the 16 threads
     # that wait on connections, and no more answers on two cores.
@@ -77,8 +79,12 @@ def _no_model() -> Model:
     raise ModelNotReadyError("there is no model in this process")
 
 
-def _timed(load: Load, checkpoint: str) -> Model:
-    _log.info("Loading the model (checkpoint %s)", checkpoint)
+def _described(settings: Settings) -> str:
+    return f"checkpoint {settings.checkpoint}, {settings.runtime}, {settings.dtype}"
+
+
+def _timed(load: Load, what: str) -> Model:
+    _log.info("Loading the model (%s)", what)
     began = time.monotonic()
     model = load()
     _log.info("Loaded the model in %.2f s", time.monotonic() - began)

@@ -13,11 +13,9 @@ from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
 from backend.prepared import Prepared
-from backend.settings import Checkpoint
+from backend.settings import Checkpoint, Dtype, Settings
+from backend.tokens import load_tokenizer
 from backend.weights import ModelFilesError
-
-# The length that all-MiniLM-L6-v2 was trained for (its sentence_bert_config.json).
-MAX_TOKENS = 256
 
 # A load may run in gunicorn's master. With one thread torch starts no OpenMP team there, which would not
 # survive the fork into the workers; `embed` sets the number that was asked for.
@@ -33,7 +31,7 @@ class Encoder:
         self._torch_threads = torch_threads
 
     @classmethod
-    def load(cls, files: Prepared, checkpoint: Checkpoint, torch_threads: int = 1) -> Self:
+    def load(cls, files: Prepared, checkpoint: Checkpoint, torch_threads: int = 1, dtype: Dtype = "float32") -> Self:
         """Read the weights and the tokenizer from disk. Runs no forward pass.
 
         Raises:
@@ -41,18 +39,15 @@ class Encoder:
         """
         directory = files.model.directory
         try:
-            model = _mapped(directory) if checkpoint == "safetensors" else _private(directory, files.state_dict)
-            tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+            model = _model(directory, files.weights, checkpoint, dtype)
+            tokenizer = load_tokenizer(directory)
         except MemoryError:
             raise
         except Exception as error:
             raise ModelFilesError(
-                f"The model cannot be read from {directory} and {files.state_dict}: {error}",
-                f"Delete {files.state_dict.parent} and run: python -m backend.prepare",
+                f"The model cannot be read from {directory} and {files.weights}: {error}",
+                f"Delete {files.weights.parent} and run: python -m backend.prepare",
             ) from error
-        # Set once, here: the requests' threads share the tokenizer and may only read it.
-        tokenizer.enable_truncation(MAX_TOKENS)
-        tokenizer.no_padding()
         return cls(model, tokenizer, torch_threads)
 
     def embed(self, text: str) -> npt.NDArray[np.float32]:
@@ -62,21 +57,37 @@ class Encoder:
         ids = torch.tensor([self._tokenizer.encode(text).ids])
         with torch.inference_mode():
             hidden = self._model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-            vector = torch.nn.functional.normalize(hidden[0].mean(dim=0), dim=0)
+            # The mean of bfloat16 numbers is taken in float32: 8 bits are too few to add up in.
+            vector = torch.nn.functional.normalize(hidden[0].float().mean(dim=0), dim=0)
         result: npt.NDArray[np.float32] = vector.numpy()
         return result
+
+
+def load(files: Prepared, settings: Settings) -> Encoder:
+    """The encoder that the settings ask for."""
+    return Encoder.load(files, settings.checkpoint, settings.torch_threads, settings.dtype)
 
 
 def mapped_state_dict(directory: Path) -> dict[str, torch.Tensor]:
     """The weights by name, as the pickled checkpoint is to hold them."""
     # A copy of each tensor: torch.save writes the whole storage that a tensor is a view of.
-    return {name: tensor.clone() for name, tensor in _mapped(directory).state_dict().items()}
+    return {name: tensor.clone() for name, tensor in mapped_model(directory).state_dict().items()}
 
 
-def _mapped(directory: Path) -> BertModel:
+def mapped_model(directory: Path, attention: str = "sdpa") -> BertModel:
     """Weights that stay in the page cache: shared by all processes and reclaimable."""
-    model: BertModel = BertModel.from_pretrained(directory, local_files_only=True, dtype=torch.float32)
+    model: BertModel = BertModel.from_pretrained(
+        directory, local_files_only=True, dtype=torch.float32, attn_implementation=attention
+    )
     return model
+
+
+def _model(directory: Path, weights: Path, checkpoint: Checkpoint, dtype: Dtype) -> torch.nn.Module:
+    if dtype != "float32":
+        from backend import reduced  # imports more of torch
+
+        return reduced.load(weights, BertConfig.from_pretrained(directory), mapped=checkpoint == "safetensors")
+    return mapped_model(directory) if checkpoint == "safetensors" else _private(directory, weights)
 
 
 def _private(directory: Path, state_dict: Path) -> BertModel:

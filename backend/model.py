@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backend import knowledge, prepared
-from backend.encoder import Encoder
+from backend.encoders import Encoder, implementation
 from backend.knowledge import Knowledge
 from backend.settings import Settings
 from backend.weights import ModelFilesError
@@ -38,7 +38,7 @@ class ChatModel:
             ModelFilesError: a file is missing, stale or broken; says what to run.
         """
         files = prepared.require(settings)
-        encoder = Encoder.load(files, settings.checkpoint, settings.torch_threads)
+        encoder = implementation(settings.runtime)(files, settings)
         try:
             embeddings: npt.NDArray[np.float32] = np.load(files.embeddings)
         except (OSError, ValueError, EOFError) as error:

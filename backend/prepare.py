@@ -1,4 +1,8 @@
-"""Set-up: `python -m backend.prepare` makes what a load reads. Quick when there is nothing to do."""
+"""Set-up: `python -m backend.prepare` makes what a load reads. Quick when there is nothing to do.
+
+It makes the files for the runtime, numbers and checkpoint that the environment asks for; with `--all` for each of them that
+is installed here.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,14 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from backend import knowledge, prepared
+from backend.encoders import check_can_export, check_installed, implementation, is_installed
 from backend.prepared import Prepared
-from backend.settings import Settings, SettingsError
+from backend.settings import CHECKPOINTS, DTYPES, Settings, SettingsError
 from backend.weights import WEIGHTS, ModelFilesError, stamp, stamp_path
 
 EXIT_SETTINGS = 2
@@ -26,7 +32,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\nCorrect or unset that variable.\n")
         return EXIT_SETTINGS
     try:
-        made = prepare(settings)
+        made = [path for wanted in _wanted(settings, everything="--all" in sys.argv[1:]) for path in prepare(wanted)]
     except ModelFilesError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_CANNOT
@@ -37,12 +43,25 @@ def main() -> int:
     return 0
 
 
+def _wanted(settings: Settings, *, everything: bool) -> list[Settings]:
+    if not everything:
+        return [settings]
+    return [
+        replace(settings, runtime=runtime, dtype=dtype, checkpoint=checkpoint)
+        for runtime, dtypes in DTYPES.items()
+        if is_installed(runtime)
+        for dtype in dtypes
+        for checkpoint in CHECKPOINTS
+    ]
+
+
 def prepare(settings: Settings) -> list[Path]:
     """Make what is missing and return it. Two of these at once are safe: both make the same files.
 
     Raises:
         ModelFilesError: the model is missing or wrong, or the files cannot be written.
     """
+    check_installed(settings.runtime)
     try:
         settings.cache_dir.mkdir(parents=True, exist_ok=True)
         files = prepared.locate(settings)
@@ -51,7 +70,9 @@ def prepare(settings: Settings) -> list[Path]:
         _write_if_changed(stamp_path(weights, settings.cache_dir), stamp(weights, files.model.weights_sha256))
         made = files.missing()
         if made:
-            _make(files, made)
+            if settings.runtime == "onnx" and made != [files.embeddings]:
+                check_can_export()
+            _make(files, made, settings)
     except OSError as error:
         raise ModelFilesError(
             f"Cannot write what the model needs into {settings.cache_dir}: {error.strerror or error}.",
@@ -60,19 +81,15 @@ def prepare(settings: Settings) -> list[Path]:
     return made
 
 
-def _make(files: Prepared, missing: list[Path]) -> None:
+def _make(files: Prepared, missing: list[Path], settings: Settings) -> None:
     # Only now, and not at the top: torch takes seconds, and mostly there is nothing to make.
     import numpy as np
-    import torch
-
-    from backend.encoder import Encoder, mapped_state_dict
 
     try:
-        if files.state_dict in missing:
-            state_dict = mapped_state_dict(files.model.directory)
-            _write(files.state_dict, lambda file: torch.save(state_dict, file))
+        if missing != [files.embeddings]:
+            _make_weights(files, settings)
         if files.embeddings in missing:
-            encoder = Encoder.load(files, "safetensors")
+            encoder = implementation(settings.runtime)(files, settings)
             rows = np.stack([encoder.embed(text) for text in knowledge.read().texts()])
             _write(files.embeddings, lambda file: np.save(file, rows))
     except (OSError, ModelFilesError):
@@ -82,6 +99,25 @@ def _make(files: Prepared, missing: list[Path]) -> None:
             f"The model in {files.model.directory} cannot be used: {error}",
             "Set MODEL_PATH to a complete model directory, or unset it for the packaged model.",
         ) from error
+
+
+def _make_weights(files: Prepared, settings: Settings) -> None:
+    if settings.runtime == "onnx":
+        from backend.onnx_export import export
+
+        export(files, settings.dtype)
+        return
+    import torch
+
+    from backend import reduced
+    from backend.encoder import mapped_model, mapped_state_dict
+
+    directory = files.model.directory
+    if settings.dtype == "float32":
+        state_dict = mapped_state_dict(directory)
+        _write(files.weights, lambda file: torch.save(state_dict, file))
+    else:
+        _write(files.weights, lambda file: reduced.save(mapped_model(directory), settings.dtype, file))
 
 
 def _write_if_changed(path: Path, content: bytes) -> None:

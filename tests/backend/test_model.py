@@ -94,7 +94,7 @@ def test_what_a_checkpoint_costs_in_memory(prepared_settings: Settings, checkpoi
     before = anonymous_bytes()
     kept += [Encoder.load(files, checkpoint) for _ in range(3)]
     grown = (anonymous_bytes() - before) / 3
-    weights = files.state_dict.stat().st_size
+    weights = files.weights.stat().st_size
     assert len(kept) == 4
     if checkpoint == "pickle":
         assert grown > 0.8 * weights
@@ -134,6 +134,6 @@ def test_a_model_directory_of_ones_own(prepared_settings: Settings, tmp_path: Pa
     # The same content has the same embeddings, by name as well: not computed again, for the test's speed.
     settings.cache_dir.mkdir()
     shutil.copy(packaged.embeddings, settings.cache_dir)
-    assert prepare(settings) == [prepared.locate(settings).state_dict]
+    assert prepare(settings) == [prepared.locate(settings).weights]
     assert ChatModel.load(settings).predict("I forgot my password") == BASE.entries[0].answer
     assert prepare(settings) == []

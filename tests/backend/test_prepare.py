@@ -138,7 +138,7 @@ def test_the_embeddings_are_bound_to_what_they_were_made_of(
         settings = replace(settings, model_path=model)
     after = prepared.locate(settings)
     assert after.embeddings != before.embeddings
-    assert (after.state_dict != before.state_dict) == (changed == "model.safetensors")
+    assert (after.weights != before.weights) == (changed == "model.safetensors")
     assert after.embeddings in after.missing()
 
 
@@ -172,5 +172,5 @@ def test_two_at_once_are_safe(prepared_settings: Settings, tmp_path: Path) -> No
     settings = replace(prepared_settings, cache_dir=tmp_path)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(prepare, [settings] * 2))
-    assert prepared.require(settings).state_dict.read_bytes() == files.state_dict.read_bytes()
+    assert prepared.require(settings).weights.read_bytes() == files.weights.read_bytes()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
