@@ -99,8 +99,13 @@ class Runs:
             port=self._job.port,
             cold=None,  # what is judged has no page cache in it
             settle_s=0.0,
+            quality=not warm and not self._knows_quality(step.levers),
             stop_when=StopWhen.decided(budget) if step.part is Part.LIMIT else whole,
         )
+
+    def _knows_quality(self, levers: tuple[str, ...]) -> bool:
+        """Whether it was asked with these already: it does not change from run to run."""
+        return any(run.levers == levers and run.figures.quality is not None for run in self.asked.runs)
 
     def _title(self, step: LeverStep) -> str:
         if step.part is Part.WARM:

@@ -64,6 +64,7 @@ def target(checkpoint: str, root: Path = ROOT, name: str = NAME) -> Target:
         ),
         request=RequestTemplate(expect_json_schema=_CONTRACT),
         prepare=(python, "-m", "backend.prepare"),
+        quality=(sys.executable, "-m", "backend.quality", "--url", "{url}", "--json"),
         reads=(str(root / "backend"), *beside),
     )
 

@@ -113,6 +113,9 @@ class Target(Value, frozen=True, kw_only=True):
     """A command that is run once before anything is measured; quick when there is nothing to do."""
     setup: tuple[str, ...] = ()
     """Commands for a shell that install what it needs; run once per revision, in the first service's directory."""
+    quality: tuple[str, ...] = ()
+    """A command that asks a service at {url} and prints JSON with the `share` of its answers that are as they should be; in the
+    first service's directory. Empty: there is none."""
     reads: tuple[str, ...] = ()
     """Files and directories that the service will read besides its interpreter's: dropped from the page cache."""
 
@@ -166,7 +169,7 @@ class Budget(Value, frozen=True, kw_only=True):
 
 
 class Phase(Value, frozen=True, kw_only=True):
-    """A stretch of a run: `workers`, `drop-caches`, `start`, `load`, `watch`, `settle`, `openapi`, `probe`, `stop`."""
+    """A stretch of a run: `workers`, `drop-caches`, `start`, `load`, `watch`, `quality`, `settle`, `openapi`, `probe`, `stop`."""
 
     name: str
     start_ns: int
@@ -363,6 +366,8 @@ class RunResult(Value, frozen=True, kw_only=True):
     """Bad requests, sent after the load where they were asked for."""
     openapi: ApiConformance | None = None
     """None: nobody asked, or it could not be asked any more."""
+    quality: float | None = None
+    """The share of its answers that were as they should be, asked after the load; None: nobody asked, or it could not say."""
     page_cache: PageCache = PageCache.UNKNOWN
     sampler_hz: float = 100.0
     sampler_cpu_s: float | None = None

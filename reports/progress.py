@@ -13,6 +13,7 @@ PHASES = {
     "start": "starting",
     "load": "under load",
     "watch": "watching",
+    "quality": "asking how good its answers are",
     "settle": "settling",
     "openapi": "asking by its OpenAPI document",
     "probe": "sending bad input",

@@ -40,6 +40,8 @@ _EVERY = 6
 _FAILURES, _UNUSABLE = 2, 2
 _UNUSABLE_AS_IS = 4
 _ADDED_AT_MOST = 6
+_POINT = 0.01
+"""By so much of all answers may quality be lower."""
 _WORTH_BYTES = float(MIB)
 """Nobody adds a setting for less, however small the service is."""
 Done = Sequence[tuple[Step, LeverFigures]]
@@ -164,6 +166,7 @@ class Levers:
         for name in self.levers:
             saved, runs = self.saved(done, name), self.runs(done, (name,), Part.ROUND)
             serves = all(run.ending in allowed or run.ending is Ending.UNUSABLE for run in runs)
+            serves = serves and self._answers_as_well(done, (name,), Part.ROUND)
             if saved is not None and serves and saved.low > 0 and saved.estimate > self.worth_bytes(done):
                 found[name] = saved.estimate
         return tuple(sorted(found, key=lambda name: -found[name]))
@@ -192,11 +195,17 @@ class Levers:
         unusable = [run for run in runs if run.ending is Ending.UNUSABLE]
         if any(run.ending not in allowed for run in runs) or len(unusable) > _UNUSABLE:
             return False
-        if any(peak >= median(before) for peak in _peaks(whole)):
+        if any(peak >= median(before) for peak in _peaks(whole)) or not self._answers_as_well(
+            done, more, Part.TOGETHER
+        ):
             return False
         if len(whole) < ROUNDS:
             return None
         return saving(before, _peaks(whole), _KEEP).low > 0
+
+    def _answers_as_well(self, done: Done, levers: tuple[str, ...], part: Part) -> bool:
+        """Whether as many answers are right, as far as that is known."""
+        return not are_worse(self.runs(done, (), Part.ROUND), self.runs(done, levers, part))
 
     def _together(self, done: Done) -> Iterator[LeverStep]:
         found = self.chain(done)
@@ -276,6 +285,12 @@ class Levers:
 def cut_off(run: LeverFigures) -> bool:
     """Whether the limit ended it or kept it from serving: only then can more memory change anything."""
     return run.ending in MEMORY or (_is_failed(run) and run.at_limit)
+
+
+def are_worse(as_is: Sequence[LeverFigures], with_it: Sequence[LeverFigures]) -> bool:
+    """Whether fewer answers are as they should be, by more than a point."""
+    before, after = ([run.quality for run in runs if run.quality is not None] for runs in (as_is, with_it))
+    return bool(before and after) and min(after) < max(before) - _POINT
 
 
 def _is_failed(run: LeverFigures) -> bool:

@@ -60,4 +60,5 @@ def figures(run: AnalysedRun, tried: Tried) -> LeverFigures:
         rps=run.summary.rps,
         p95_ms=tried.p95_ms,
         requests=run.summary.requests,
+        quality=run.result.quality,
     )

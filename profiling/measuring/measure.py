@@ -11,7 +11,7 @@ from loadtests import requestlog
 from loadtests.driver import LoadError, LoadProcess
 from loadtests.plan import LoadPlan, LoadSummary
 from profiling.errors import InterruptedRunError, LoadFailedError, OomproofError, SamplerError
-from profiling.measuring import environment, kernel_log, page_cache, room, samples, store
+from profiling.measuring import environment, kernel_log, page_cache, quality, room, samples, store
 from profiling.measuring.events import Note, Observer, RunStarted
 from profiling.measuring.inprogress import POLL_S, InProgress, load_problem
 from profiling.measuring.interrupts import uninterrupted
@@ -55,6 +55,8 @@ class RunPlan(Value, frozen=True, kw_only=True):
     capture_cost_bytes: int | None = None
     probe: bool = False
     """After the load, ask by the service's OpenAPI document, and send requests that should be refused."""
+    quality: bool = False
+    """After the load, ask how good its answers are, where the target has a command for that."""
     stop_when: StopWhen | None = None
     """End the run as soon as this has decided it; None: it goes on to its end."""
 
@@ -97,6 +99,7 @@ class _Run:
         self.ready_ns: int | None = None
         self.probes: tuple[Probe, ...] = ()
         self.openapi: ApiConformance | None = None
+        self.quality: float | None = None
         self.load_summary: LoadSummary | None = None
         self.load_began_ns: int | None = None
         self.sampler_cpu_s: float | None = None
@@ -140,6 +143,9 @@ class _Run:
             if ready:
                 with self.progress.phase("load"):
                     self._load(load)
+                if plan.quality and plan.target.quality and not self.is_decided and self.system.ended() is None:
+                    with self.progress.phase("quality"):
+                        self.quality = quality.ask(plan.target, url(self.sandbox.host, self.system.front.port))
                 # Loaded while nothing is asked and nothing is timed: beside the load it would take its processor away.
                 probes = plan.probe and not self.is_decided
                 checker = Checker.start() if probes and plan.target.openapi else None
@@ -351,6 +357,7 @@ class _Run:
             listening_ns=system.front.listening_ns,
             probes=self.probes,
             openapi=self.openapi,
+            quality=self.quality,
             page_cache=self.page_cache,
             sampler_hz=plan.sampler_hz,
             sampler_cpu_s=self.sampler_cpu_s,

@@ -298,3 +298,17 @@ def test_a_lever_with_bytecode_of_its_own_starts_once_before_it_is_measured() ->
     assert own == [Part.WARM, *[Part.ROUND] * ROUNDS]
     broken = tried(asked(lever("code", bytecode=True), lever("null")), needing(400, {}, code=Ending.CRASHED))
     assert [run.part for run in broken.runs if run.levers == ("code",)] == [Part.WARM, Part.ROUND], "twice is enough"
+
+
+def test_worse_answers_are_never_part_of_the_best() -> None:
+    def service(names: tuple[str, ...], limit: int) -> LeverFigures:
+        found = needing(400, {"small": 100, "other": 20})(names, limit)
+        return msgspec.structs.replace(found, quality=0.93 if "small" in names else 0.95)
+
+    found = judged(asked(lever("small"), lever("other")), service)
+    assert found.best is not None
+    assert found.best.levers == ("other",)
+    assert (found.best.quality, found.as_is.quality) == (0.95, 0.95)
+    row = next(row for row in found.rows if row.lever == "small")
+    assert row.quality == 0.93
+    assert "answers are worse" in row.note
