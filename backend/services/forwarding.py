@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import logging
 import threading
+import time
 from dataclasses import dataclass
 
 from backend.services.settings import Address, ServiceName
@@ -14,6 +15,7 @@ _log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 2
 ANSWER_MAX_BYTES = 1024 * 1024
+_CHUNK_BYTES = 64 * 1024
 RETRY_AFTER_S = 2
 """What a client is told to wait for a service that is down or busy."""
 
@@ -57,16 +59,22 @@ class Forwarder:
                 connection.connect()
             except OSError as error:
                 raise self._down(error) from error
-            connection.sock.settimeout(self._timeout_s)
             return self._exchange(connection, path, body, content_type)
         finally:
             connection.close()
 
     def _exchange(self, connection: http.client.HTTPConnection, path: str, body: bytes, content_type: str) -> Answer:
+        # The connection lets go of its socket when the answer is to be its last.
+        socket, deadline = connection.sock, time.monotonic() + self._timeout_s
+        said = bytearray()
         try:
+            socket.settimeout(self._timeout_s)
             connection.request("POST", path, body, {"Content-Type": content_type, "Accept": "application/json"})
             response = connection.getresponse()
-            said = response.read(ANSWER_MAX_BYTES + 1)
+            # A timeout is for each read; one byte now and then must not last for ever.
+            while len(said) <= ANSWER_MAX_BYTES and (chunk := response.read1(_CHUNK_BYTES)):
+                said += chunk
+                socket.settimeout(_left(deadline))
         except TimeoutError as error:
             _log.warning("%s did not answer within %g s", self._name, self._timeout_s)
             raise RefusedError(504, f"{self._name} did not answer in time") from error
@@ -76,12 +84,12 @@ class Forwarder:
             raise self._wrong(repr(error)) from error
         if len(said) > ANSWER_MAX_BYTES:
             raise self._wrong(f"more than {ANSWER_MAX_BYTES} bytes")
-        # `read` of so many bytes at most takes an end before the announced length for the end.
+        # `read1` takes an end before the announced length for the end.
         if response.length:
-            raise self._down(http.client.IncompleteRead(said, response.length))
+            raise self._down(http.client.IncompleteRead(bytes(said), response.length))
         if response.headers.get_content_type() != "application/json":
             raise self._wrong(f"status {response.status}, {response.headers.get_content_type()}")
-        return Answer(response.status, said, response.headers.get("Retry-After"))
+        return Answer(response.status, bytes(said), response.headers.get("Retry-After"))
 
     def _down(self, error: Exception) -> RefusedError:
         _log.warning("%s at %s:%d is down: %s", self._name, self._address.host, self._address.port, error)
@@ -90,3 +98,11 @@ class Forwarder:
     def _wrong(self, what: str) -> RefusedError:
         _log.error("%s at %s:%d: no answer: %s", self._name, self._address.host, self._address.port, what)
         return RefusedError(502, f"{self._name} gave no answer that can be handed on")
+
+
+def _left(deadline: float) -> float:
+    """Seconds until then. Raises TimeoutError where there are none."""
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds

@@ -60,8 +60,8 @@ class Rag:
         self._storing = threading.Lock()
 
     def load(self) -> None:
-        """The library. The database is opened by its first user: its threads would not survive a fork."""
-        import chromadb  # noqa: F401
+        """The library, its native part as well. The database is opened by its first user: its threads would not survive a fork."""
+        import chromadb.api.rust  # noqa: F401
 
     def store(self, documents: Sequence[Document]) -> dict[str, object]:
         """Keep documents, in place of those of the same names.

@@ -40,7 +40,7 @@ class ServiceSettings:
     """OCR_URL, RAG_URL, AGENTS_URL: where ROLE=api forwards to."""
     forward_timeout_s: int = 30
     """FORWARD_TIMEOUT: seconds that a service has for its answer."""
-    forward_at_once: int = 4
+    forward_at_once: int = 8
     """FORWARD_AT_ONCE: requests that one worker process forwards to one service at once; more are refused."""
     rag_directory: Path | None = None
     """RAG_DIR: where documents are kept; None: in memory, each worker process its own, until it ends."""
@@ -61,7 +61,7 @@ class ServiceSettings:
             imports=cast(Imports, choice(env, "IMPORTS", "eager", get_args(Imports))),
             addresses={name: value for name, value in found.items() if value is not None},
             forward_timeout_s=whole_number(env, "FORWARD_TIMEOUT", default=30, low=1, high=600),
-            forward_at_once=whole_number(env, "FORWARD_AT_ONCE", default=4, low=1, high=512),
+            forward_at_once=whole_number(env, "FORWARD_AT_ONCE", default=8, low=1, high=512),
             rag_directory=Path(directory).expanduser().absolute() if directory else None,
         )
 

@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -161,6 +161,11 @@ class Worker(BaseHTTPRequestHandler):
         task = json.loads(body)["task"] if self.headers["Content-Type"] == "application/json" else "echo"
         if task == "hang":
             self.server.released.wait(20)  # type: ignore[attr-defined]
+        if task == "drip":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n")
+            while not self.server.released.wait(0.1):  # type: ignore[attr-defined]
+                self.wfile.write(b" ")
+            return
         if task == "drop":
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
             return
@@ -181,17 +186,30 @@ class Worker(BaseHTTPRequestHandler):
         pass
 
 
+class Workers(ThreadingHTTPServer):
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.released = threading.Event()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever asked does not wait any more."""
+
+
 @pytest.fixture
-def worker() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Worker)
-    server.released = threading.Event()  # type: ignore[attr-defined]
+def workers() -> Iterator[Workers]:
+    server = Workers(("127.0.0.1", 0), Worker)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.released.set()  # type: ignore[attr-defined]
+    yield server
+    server.released.set()
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def worker(workers: Workers) -> str:
+    return f"http://127.0.0.1:{workers.server_port}"
 
 
 def api(worker: str, **env: str) -> FlaskClient:
@@ -215,6 +233,7 @@ def test_requests_are_handed_on_as_they_are(worker: str) -> None:
         ("html", 502, "agents gave no answer that can be handed on"),
         ("large", 502, "agents gave no answer that can be handed on"),
         ("hang", 504, "agents did not answer in time"),
+        ("drip", 504, "agents did not answer in time"),
     ],
 )
 def test_what_is_no_answer(worker: str, task: str, status: int, said: str) -> None:
@@ -238,24 +257,21 @@ def test_a_service_that_is_down_is_503_with_a_time_to_wait() -> None:
         assert app.get("/ready").status_code == 200, "the chat is answered all the same"
 
 
-def test_a_service_that_hangs_takes_no_more_than_its_share(worker: str) -> None:
+def test_a_service_that_hangs_takes_no_more_than_its_share(worker: str, workers: Workers) -> None:
     app = create_app(Settings.from_env({"ROLE": "api", "AGENTS_URL": worker, "FORWARD_AT_ONCE": "2"}), Echo)
 
     def ask(task: str) -> int:
         return app.test_client().post("/agents/run", json={"task": task}).status_code
 
     with ThreadPoolExecutor(3) as pool:
-        # Whichever comes third is refused at once; the others wait for the worker, which waits for the refusal.
         answers = [pool.submit(ask, "hang") for _ in range(3)]
-        refused = next(answer.result() for answer in _finished_first(answers))
-        assert refused == 503
-        assert app.test_client().post("/chat", json={"session_id": "s", "query": "q"}).status_code == 200
-
-
-def _finished_first(answers: list[Any]) -> Iterator[Any]:
-    from concurrent.futures import as_completed
-
-    return as_completed(answers, timeout=15)
+        try:
+            # Whichever comes third is refused at once.
+            assert next(as_completed(answers, timeout=15)).result() == 503
+            assert app.test_client().post("/chat", json={"session_id": "s", "query": "q"}).status_code == 200
+        finally:
+            workers.released.set()
+    assert sorted(answer.result() for answer in answers) == [200, 200, 503]
 
 
 @pytest.mark.parametrize(
