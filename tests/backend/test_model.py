@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -13,15 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from backend import knowledge, prepared
+from backend import knowledge, prepared, quality
 from backend.encoder import Encoder
 from backend.model import ChatModel
 from backend.prepare import prepare
 from backend.settings import Checkpoint, Settings
 
-HELD_OUT = json.loads(Path(__file__).with_name("heldout.json").read_text(encoding="utf-8"))
-ASKED = [(entry_id, question) for entry_id, questions in HELD_OUT["asked"].items() for question in questions]
-OFF_TOPIC: list[str] = HELD_OUT["off_topic"]
+HELD_OUT = quality.held_out()
+ASKED, OFF_TOPIC = HELD_OUT.asked, HELD_OUT.off_topic
 BASE = knowledge.read()
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.lifecycle import LIFECYCLES
-from backend.settings import Settings, SettingsError
+from backend.settings import DTYPES, Dtype, Runtime, Settings, SettingsError
 
 
 def test_defaults() -> None:
@@ -20,6 +20,7 @@ def test_defaults() -> None:
         "pickle",
         "json",
     )
+    assert (settings.runtime, settings.dtype) == ("torch", "float32")
     assert (settings.workers, settings.threads, settings.preload) == (1, 16, True)
     assert (settings.inference_threads, settings.torch_threads) == (2, 1)
     assert settings.bind == "127.0.0.1:8000"
@@ -30,6 +31,8 @@ def test_every_variable_is_honoured() -> None:
         {
             "MODEL_LIFECYCLE": "lazy",
             "MODEL_CHECKPOINT": "safetensors",
+            "MODEL_RUNTIME": "onnx",
+            "MODEL_DTYPE": "int8",
             "MODEL_PATH": "/models/mine",
             "MODEL_CACHE": "/var/cache/model",
             "CHAT_RESPONSE": "raw",
@@ -45,6 +48,8 @@ def test_every_variable_is_honoured() -> None:
     assert settings == Settings(
         lifecycle="lazy",
         checkpoint="safetensors",
+        runtime="onnx",
+        dtype="int8",
         model_path=Path("/models/mine"),
         cache_dir=Path("/var/cache/model"),
         chat_response="raw",
@@ -69,6 +74,8 @@ def test_every_lifecycle_can_be_chosen(lifecycle: str) -> None:
     [
         ("MODEL_LIFECYCLE", "foo", "one of per-request, singleton, lazy"),
         ("MODEL_CHECKPOINT", "gguf", "one of pickle, safetensors"),
+        ("MODEL_RUNTIME", "tensorrt", "one of torch, onnx"),
+        ("MODEL_DTYPE", "float16", "one of float32, bfloat16, int8"),
         ("CHAT_RESPONSE", "JSON", "one of json, raw"),
         ("PRELOAD", "maybe", "one of 1, 0"),
         ("PORT", "abc", "a whole number from 1 to 65535"),
@@ -85,6 +92,20 @@ def test_refusal_names_variable_value_and_what_is_allowed(name: str, value: str,
     with pytest.raises(SettingsError) as refused:
         Settings.from_env({name: value})
     assert str(refused.value) == f"{name}={value!r} is not allowed: expected {allowed}"
+
+
+@pytest.mark.parametrize("runtime", DTYPES)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_a_runtime_is_refused_numbers_that_it_cannot_compute_in(runtime: Runtime, dtype: Dtype) -> None:
+    env = {"MODEL_RUNTIME": runtime, "MODEL_DTYPE": dtype}
+    if dtype in DTYPES[runtime]:
+        assert Settings.from_env(env).dtype == dtype
+        return
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_env(env)
+    assert str(refused.value) == (
+        "MODEL_DTYPE='bfloat16' is not allowed: expected one of float32, int8 with MODEL_RUNTIME=onnx"
+    )
 
 
 @pytest.mark.parametrize(
