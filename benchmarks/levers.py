@@ -2,8 +2,9 @@
 
 A service holds a ballast of 60 MiB. One lever frees 12 MiB of it, one adds 8 MiB, one changes nothing, and each run's ballast
 varies by up to 4 MiB, so that there is noise to be told from. `levers` is run 20 times, and the interval of each saving must cover
-the truth in at least 19 of them. With `--table FILE` the reference backend's levers are measured instead, with a limit of 15
-minutes for the generic ones, and the table is written into FILE between its markers.
+the truth in at least 19 of them. With `--table FILE` the reference backend's levers are measured instead, and the table is
+written into FILE between its markers: of `--target reference` the generic ones, which may take 15 minutes; of `--target
+reference-services`, with two workers and 64 users, those that have to do with model and services.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from profiling.units import MIB, format_bytes
+from profiling import reference
+from profiling.units import MIB, format_bytes, format_percent
 from reports.levering import interval, saved, times
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,22 +29,28 @@ RUNS, COVERED_AT_LEAST = 20, 19
 HELD_MIB, NOISE_MIB = 60, 4
 PLANTED_MIB = {"frees": 12, "adds": -8, "null": 0}
 MOST_S = 15 * 60
-BEGIN, END = "<!-- levers: made by python -m benchmarks.levers --table -->", "<!-- levers: end -->"
 MODEL = (
-    "lifecycle-singleton", "lifecycle-lazy", "checkpoint-mapped", "dtype-bfloat16", "dtype-int8", "runtime-onnx", "onnx-int8",
-    "disable-ocr", "disable-rag", "disable-agents", "lazy-imports", "split-services",
+    "dtype-bfloat16", "dtype-int8", "runtime-onnx", "onnx-int8", "disable-ocr", "disable-rag", "disable-agents", "lazy-imports",
+    "split-services",
 )  # fmt: skip
-"""Levers that only the reference backend has: they have no part in the time limit."""
+"""Levers that only the reference backend has and that have a table of their own."""
+SERVICES = ("lazy-imports", "checkpoint-mapped", "onnx-int8")
+ARGUMENTS = {
+    reference.NAME: tuple(f"--skip={name}" for name in MODEL),
+    reference.SERVICES_NAME: ("--users", "64", "--duration", "4s", *(f"--only={name}" for name in SERVICES)),
+}
+ENVIRONMENT: dict[str, dict[str, str]] = {reference.NAME: {}, reference.SERVICES_NAME: {"WEB_CONCURRENCY": "2"}}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--table", type=Path, metavar="FILE")
+    parser.add_argument("--target", choices=ARGUMENTS, default=reference.NAME, help="with --table")
     parser.add_argument("--report", type=Path, metavar="RUN", help="with --table: a run that was made already")
     asked = parser.parse_args()
     if asked.table is not None:
-        return table(asked.table, asked.report)
+        return table(asked.table, asked.target, asked.report)
     return coverage(asked.runs)
 
 
@@ -89,66 +97,60 @@ def planted() -> str:
     )
 
 
-def table(page: Path, made: Path | None) -> int:
-    """Measure the reference backend's levers, and write the table into `page` between its markers."""
+def table(page: Path, target: str, made: Path | None) -> int:
+    """Measure a target's levers, and write the table into `page` between its markers."""
+    begin, end = f"<!-- levers of {target}: made by python -m benchmarks.levers -->", f"<!-- end of {target} -->"
     text = page.read_text()
-    if BEGIN not in text or END not in text:
-        raise SystemExit(f"{page} has no markers: {BEGIN} and {END}")
+    if begin not in text or end not in text:
+        raise SystemExit(f"{page} has no markers: {begin} and {end}")
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="oomproof-bench-") as scratch:
         if made is not None:
             found = json.loads(command(ROOT, "report", str(made), "--json"))
         else:
-            found = levers(ROOT, "--target", "reference", *(f"--skip={name}" for name in known_of(MODEL)), out=scratch)
+            words = ("--target", target, *ARGUMENTS[target])
+            found = levers(ROOT, *words, out=scratch, **ENVIRONMENT[target])
     took_s = time.monotonic() - started
     lines = "\n".join(rows_of(found))
-    head, tail = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
+    head, tail = text[: text.index(begin) + len(begin)], text[text.index(end) :]
     page.write_text(f"{head}\n\n{found['sentence']}\n\n{lines}\n\n{tail}")
     if made is None:
         print(f"{took_s:.0f} s of {MOST_S}: {'✓' if took_s <= MOST_S else '✗'}")
     return 0 if made is not None or took_s <= MOST_S else 1
 
 
-def known_of(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of `names` that the reference backend's catalogue has."""
-    from profiling import reference
-    from profiling.advice import catalogue
-
-    known = {lever.name for lever in catalogue(reference.target("pickle"), os.environ)}
-    return tuple(name for name in names if name in known)
-
-
 def rows_of(found: dict[str, Any]) -> list[str]:
     """The advice one by one, as rows of a Markdown table."""
     lines = [
-        "| lever | whose advice | outcome | saves (98 % interval) | requests/s | p95 | |",
-        "| --- | --- | --- | ---: | ---: | ---: | --- |",
+        "| lever | whose advice | outcome | saves (98 % interval) | requests/s | p95 | quality | |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | --- |",
     ]
     for row in found["rows"]:
+        if row["lever"] in MODEL and row["outcome"] == "not-tried":
+            continue
         ends = interval(row["saved_low_bytes"], row["saved_high_bytes"])
         size = "–" if row["saved_bytes"] is None else saved(row["saved_bytes"]) + (f" ({ends})" if ends else "")
         cells = (
             f"`{row['lever']}`: {row['advice']}", row["guide"], row["outcome"], size, times(row["rps_ratio"]),
-            times(row["p95_ratio"]), row["note"],
+            times(row["p95_ratio"]), "–" if row["quality"] is None else format_percent(row["quality"]), row["note"],
         )  # fmt: skip
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return lines
 
 
-def levers(place: Path, *words: str, out: str | None = None) -> dict[str, Any]:
+def levers(place: Path, *words: str, out: str | None = None, **env: str) -> dict[str, Any]:
     """The document of one `levers`."""
     document: dict[str, Any] = json.loads(
-        command(place, "levers", "--sandbox", "cgroup", "--json", "--out", out or str(place / "runs"), *words)
+        command(place, "levers", "--sandbox", "cgroup", "--json", "--out", out or str(place / "runs"), *words, **env)
     )
     if "error" in document:
         raise SystemExit(f"{document['error']['message']}\n{document['error']['hint']}")
     return document
 
 
-def command(place: Path, *words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "cli.py"), *words], cwd=place, stdout=subprocess.PIPE, text=True, check=False
-    )
+def command(place: Path, *words: str, **env: str) -> str:
+    words = (sys.executable, str(ROOT / "cli.py"), *words)
+    done = subprocess.run(words, cwd=place, env={**os.environ, **env}, stdout=subprocess.PIPE, text=True, check=False)
     return done.stdout
 
 

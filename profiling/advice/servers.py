@@ -27,7 +27,7 @@ GUIDES = {
     "workers-double": "gunicorn's own pages: two workers for each core, and one more",
     "threads": "guides for waiting services: threads share what workers hold several times",
     "preload": "gunicorn's own pages: load the application once, before the workers are forked, and share its pages",
-    "preload-freeze": "the same with Python's advice for forking servers: gc.freeze() before the fork keeps pages shared",
+    "preload-freeze": "Python's advice for servers that fork: gc.freeze() beforehand, so that pages stay shared",
     "max-requests": "gunicorn's own pages: renew a worker now and then, so that a leak stays bounded",
 }
 ADVICE = {
@@ -35,7 +35,7 @@ ADVICE = {
     "workers-double": "twice as many worker processes",
     "threads": "one worker with as many threads as there were at all",
     "preload": "the application is loaded once, before workers fork",
-    "preload-freeze": "the same, and the collector leaves what is shared alone",
+    "preload-freeze": "it is loaded once, and the collector leaves what workers share alone",
     "max-requests": f"a worker is renewed after {_RENEWED:,} requests or so",
 }
 NOT_RENEWED = f"only a worker that served {_RENEWED:,} requests is renewed, and a short load may not get that far"

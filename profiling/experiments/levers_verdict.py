@@ -8,7 +8,7 @@ from statistics import median
 
 from profiling.advice import plans
 from profiling.advice.applying import command, environment
-from profiling.experiments.levers import LEVEL, Done, Levers, are_worse, chosen, done_of
+from profiling.experiments.levers import LEVEL, Done, Levers, are_worse, chosen, cut_off, done_of
 from profiling.judging.savings import WHOLE, Saving, ratio, saving
 from profiling.levers import (
     AsIs,
@@ -131,10 +131,12 @@ def _row(policy: Levers, done: Done, lever: Lever) -> LeverRow:
 
 def _note(policy: Levers, done: Done, lever: Lever, reason: str, found: Saving | None) -> str:
     parts = [reason] if reason else []
-    if found is None and not policy.is_raised(done) and reason:
+    if found is None and any(cut_off(run) for run in policy.runs(done, (lever.name,), Part.ROUND)):
         parts.append("what is cut off at the limit has no size")
-    if found is not None and math.isfinite(found.low) and found.low <= 0 <= found.high:
-        parts.append("no difference shows" if _within(found, policy.worth_bytes(done)) else "not clear")
+    if found is not None and _within(found, policy.worth_bytes(done)):
+        parts.append("no difference worth a setting")
+    elif found is not None and math.isfinite(found.low) and found.low <= 0 <= found.high:
+        parts.append("not clear")
     if are_worse(policy.runs(done, (), Part.ROUND), policy.runs(done, (lever.name,), Part.ROUND)):
         parts.append("its answers are worse")
     if lever.caveat:
