@@ -8,6 +8,7 @@ from __future__ import annotations
 from profiling.autopsies import Autopsy
 from profiling.capacities import By, LimitedBy, LoadTrial, MemoryLine, Saturation
 from profiling.differences import Difference
+from profiling.grids import GridJudgement
 from profiling.judgements import Check, Claim, Summary
 from profiling.profiles import LedgerEntry, Profile
 from profiling.regressions import GateVerdict, GrownLine, MetricChange, Side
@@ -23,9 +24,12 @@ class Comparison(Value, frozen=True, kw_only=True):
     claim: Claim
     candidate: str | None
     runs: tuple[Summary, ...]
+    """Of a grid every run, in the order in which they were made."""
     profiles: tuple[Profile, ...]
     autopsies: tuple[Autopsy, ...] = ()
-    """Of each run and memray pass in which the kernel killed."""
+    """Of each run and memray pass in which the kernel killed; of a grid only of the runs that its page shows."""
+    grid: GridJudgement | None = None
+    """`compare --grid`: its axes and cells; null otherwise."""
     report: str
     """Path of the page."""
 

@@ -33,9 +33,10 @@ def render_json(report: Report) -> str:
         command=report.command,
         claim=report.verdict.claim,
         candidate=report.candidate,
-        runs=tuple(run.summary for run in report.runs),
+        runs=report.trials if report.grid else tuple(run.summary for run in report.runs),
         profiles=tuple(absolute(profile, report.directory) for profile in report.profiles),
         autopsies=report.autopsies,
+        grid=report.grid,
         report=report_path(report),
     )
     return _dump(document)
