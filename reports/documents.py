@@ -24,14 +24,18 @@ class Comparison(Value, frozen=True, kw_only=True):
     claim: Claim
     candidate: str | None
     runs: tuple[Summary, ...]
-    """Of a grid every run, in the order in which they were made."""
     profiles: tuple[Profile, ...]
     autopsies: tuple[Autopsy, ...] = ()
-    """Of each run and memray pass in which the kernel killed; of a grid only of the runs that its page shows."""
-    grid: GridJudgement | None = None
-    """`compare --grid`: its axes and cells; null otherwise."""
+    """Of each run and memray pass in which the kernel killed."""
     report: str
     """Path of the page."""
+
+
+class GridComparison(Comparison, frozen=True, kw_only=True):
+    """`compare --grid --json`: all runs in the order in which they were made, and the autopsies of those that its page shows."""
+
+    grid: GridJudgement
+    """Its axes and cells."""
 
 
 class Verification(Value, frozen=True, kw_only=True):

@@ -93,7 +93,7 @@ def _cell(found: GridJudgement, column: str, cell: Cell) -> HeatCell:
     peak, inferred = cell.peak_unreclaimable_bytes, cell.status is CellStatus.INFERRED
     notes = [f"{cell.passed} of {cell.made} runs passed"] if cell.made > 1 else []
     if inferred:
-        notes.append("not run: inferred")
+        notes.append("not run")
     return HeatCell(
         column=column,
         sign=Sign(cell_word(cell), symbol, tone),
@@ -136,7 +136,7 @@ def _beside(fixed: str) -> str:
 
 def _plain(cell: HeatCell) -> str:
     word = "" if cell.sign.word == "holds" and cell.peak else cell.sign.word
-    note = "inferred" if cell.inferred else cell.note.removesuffix(" runs passed")
+    note = "" if cell.inferred else cell.note.removesuffix(" runs passed")
     return f"{cell.sign.symbol} {', '.join(filter(None, (word, cell.peak, note)))}"
 
 

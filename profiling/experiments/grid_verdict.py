@@ -58,9 +58,9 @@ def _cell(record: GridRecord, number: int, runs: Sequence[LoadTrial], source: in
         users=place.users,
         memory_limit_bytes=place.memory_bytes,
         status=status,
-        run=telling and telling.run_dir,
-        outcome=telling and telling.outcome,
-        limited_by=LimitedBy.OOM if telling is None and source is not None else telling and telling.limited_by,
+        run=None if telling is None else telling.run_dir,
+        outcome=None if telling is None else telling.outcome,
+        limited_by=telling.limited_by if telling is not None else None if source is None else LimitedBy.OOM,
         why=why,
         inferred_from=None if runs else source,
         passed=sum(run.status == "pass" for run in runs),
@@ -70,7 +70,7 @@ def _cell(record: GridRecord, number: int, runs: Sequence[LoadTrial], source: in
             (run.peak_unreclaimable_bytes for run in runs if run.peak_unreclaimable_bytes is not None), default=None
         ),
         p95_ms=max((run.p95_ms for run in runs if run.p95_ms is not None), default=None),
-        throughput=telling and telling.throughput,
+        throughput=None if telling is None else telling.throughput,
     )
 
 
@@ -100,7 +100,7 @@ def _answer(record: GridRecord, cells: Sequence[Cell]) -> tuple[str, str]:
         why = unsure[0].why if unsure else "it was ended early"
         return "inconclusive", f"Nothing can be said of {silent}: {why}.{f' So far: {said}' if said else ''}"
     if _best(cells) is None:
-        reasons = ", ".join(dict.fromkeys(cell_word(cell) for cell in cells))
+        reasons = ", ".join(dict.fromkeys(cell_word(cell) for cell in cells if cell.made))
         return "fail", f"None of {_cells(len(cells))} holds ({reasons})."
     return "pass", said
 
@@ -238,6 +238,8 @@ def cell_word(cell: Cell) -> str:
         return "holds"
     if cell.status is CellStatus.NOT_MEASURED:
         return "not measured"
+    if cell.status is CellStatus.INFERRED:
+        return "inferred"
     if cell.oom_kills and cell.limited_by is LimitedBy.OOM:
         return "OOM-killed"
     reason = "" if cell.limited_by is None else _LIMITS[cell.limited_by]
