@@ -70,8 +70,7 @@ def by_users(scratch: Path, searches: int) -> bool:
         "memory per user, 95 % interval",
         f"{each / MIB:.3f} MiB",
         "; ".join(
-            f"{line['bytes_per'] / MIB:.3f} ({line['low'] / MIB:.3f} to {line['high'] / MIB:.3f})"
-            for line in lines
+            f"{line['bytes_per'] / MIB:.3f} ({line['low'] / MIB:.3f} to {line['high'] / MIB:.3f})" for line in lines
         ),
         f"covered {covered} of {searches}; at most {max(off, default=1):.1%} off {_sign(max(off, default=1) <= 0.01)}",
     )
