@@ -28,6 +28,9 @@ _ENTRY = 8
 _NARROW, _TOO_MUCH = 0.10, 0.05
 """How far apart both ends may stay; by how much more than it can do a service may be offered in a short load unnoticed."""
 
+_OFF = 0.01
+"""By what share the memory per user may be wrong."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -65,16 +68,16 @@ def by_users(scratch: Path, searches: int) -> bool:
     _row("what limits it", "oom", ", ".join(str(s["limited_by"]) for s in found), _sign(by_memory == searches))
     lines = [search["memory"] for search in found if search["memory"] is not None]
     covered = sum(line["low"] <= each <= line["high"] for line in lines)
-    off = [abs(line["bytes_per"] / each - 1) for line in lines]
+    off: float = max((abs(line["bytes_per"] / each - 1) for line in lines), default=1.0)
     _row(
         "memory per user, 95 % interval",
         f"{each / MIB:.3f} MiB",
         "; ".join(
             f"{line['bytes_per'] / MIB:.3f} ({line['low'] / MIB:.3f} to {line['high'] / MIB:.3f})" for line in lines
         ),
-        f"covered {covered} of {searches}; at most {max(off, default=1):.1%} off {_sign(max(off, default=1) <= 0.01)}",
+        f"covered {covered} of {searches}; at most {off:.2%} off {_sign(off <= _OFF)}",
     )
-    return next_to == by_memory == searches and max(off, default=1) <= 0.01
+    return bool(next_to == by_memory == searches and off <= _OFF)
 
 
 def by_rate(scratch: Path, searches: int) -> bool:
@@ -94,7 +97,7 @@ def by_rate(scratch: Path, searches: int) -> bool:
     )
     by_latency = sum(search["limited_by"] == "latency" for search in found)
     _row("what limits it", "latency", ", ".join(str(s["limited_by"]) for s in found), _sign(by_latency == searches))
-    return good == by_latency == searches
+    return bool(good == by_latency == searches)
 
 
 def _brackets(most: float | None, failing: float | None, known: float) -> bool:
