@@ -12,7 +12,17 @@ from commands.self_check import SelfChecked
 from profiling.config.schema import config_schema
 from profiling.import_costs import ImportCosts
 from profiling.values import Value
-from reports.documents import Capacity, Comparison, Differed, Gated, Levered, Profiled, Sized, Verification
+from reports.documents import (
+    Capacity,
+    Comparison,
+    Differed,
+    Gated,
+    GridComparison,
+    Levered,
+    Profiled,
+    Sized,
+    Verification,
+)
 
 CONFIG = "config"
 
@@ -39,7 +49,7 @@ class SeriesFiles(Value, frozen=True, kw_only=True):
 
 DOCUMENTS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "capacity": (Capacity,),
-    "compare": (Comparison,),
+    "compare": (Comparison, GridComparison),
     "diff": (Differed,),
     "doctor": (Examined,),
     "error": (Failed,),
@@ -50,7 +60,18 @@ DOCUMENTS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "observe": (Comparison,),
     "profile": (Profiled,),
     "self-check": (SelfChecked,),
-    "report": (Comparison, Verification, Gated, Capacity, Sized, Levered, ImportCosts, Differed, SeriesFiles),
+    "report": (
+        Comparison,
+        GridComparison,
+        Verification,
+        Gated,
+        Capacity,
+        Sized,
+        Levered,
+        ImportCosts,
+        Differed,
+        SeriesFiles,
+    ),
     "size": (Sized,),
     "verify": (Verification,),
 }

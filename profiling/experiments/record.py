@@ -8,11 +8,14 @@ from pathlib import Path
 import msgspec
 
 from profiling.autopsies import Autopsy
+from profiling.capacities import LoadTrial
 from profiling.errors import DataError
 from profiling.experiments import (
     capacity_record,
     capacity_verdict,
     gate_record,
+    grid_record,
+    grid_verdict,
     imports,
     levers_record,
     levers_verdict,
@@ -39,6 +42,7 @@ from profiling.sizing import SizeVerdict, Tried
 from profiling.values import SCHEMA_VERSION, Budget, Value
 
 FILE_NAME = "experiment.json"
+COMPARE = "compare"
 VERIFY = "verify"
 OBSERVE = "observe"
 GATE = "gate"
@@ -118,14 +122,11 @@ def load_run(directory: Path, budget: Budget) -> AnalysedRun:
 def report(directory: Path, experiment: Experiment) -> Report:
     """The report of an experiment, from what is on disk. Raises DataError if a run cannot be read or there is none."""
     experiment = _without_what_never_began(directory, experiment)
-    if experiment.command == GATE and experiment.runs:
-        return _gated(directory, experiment)
-    if experiment.command == CAPACITY and experiment.runs:
-        return _searched(directory, experiment)
-    if experiment.command == SIZE and experiment.runs:
-        return _sized(directory, experiment)
-    if experiment.command == LEVERS and experiment.runs:
-        return _levered(directory, experiment)
+    own = {GATE: _gated, CAPACITY: _searched, SIZE: _sized, LEVERS: _levered}.get(experiment.command)
+    if own is not None and experiment.runs:
+        return own(directory, experiment)
+    if experiment.command == COMPARE and experiment.runs and (directory / grid_record.FILE_NAME).exists():
+        return _in_a_grid(directory, experiment)
     runs = [load_run(directory / name, experiment.budget) for name in experiment.runs]
     if not runs:
         raise DataError(f"{directory} has no run: the experiment ended before its first", "make it again")
@@ -305,6 +306,37 @@ def _levered(directory: Path, experiment: Experiment) -> Report:
         directory=str(directory.resolve()),
         autopsies=_autopsies(directory, msgspec.structs.replace(experiment, runs=places)),
         levers=found,
+    )
+
+
+def _in_a_grid(directory: Path, experiment: Experiment) -> Report:
+    """The report of `compare --grid`: what all runs say, and of the runs one that holds and one that does not."""
+    asked = grid_record.load(directory)
+    every: dict[str, AnalysedRun] = {}
+    trials: dict[int, list[LoadTrial]] = {}
+    for number, cell in enumerate(asked.cells):
+        for name in cell.directories:
+            if name in experiment.runs:
+                every[name], trial = grid_record.judge_run(directory / name, asked, experiment.budget)
+                trials.setdefault(number, []).append(trial)
+    found = grid_verdict.judge(asked, trials)
+    pages = {run.summary.run_dir: name for name, run in every.items()}
+    names = tuple(pages[str(found.cells[number].run)] for number in grid_verdict.shown(found))
+    return Report(
+        command=experiment.command,
+        verdict=Verdict(
+            claim=grid_verdict.claim(found), status=found.status, sentence=found.sentence, evidence=found.evidence
+        ),
+        candidate=None,
+        runs=tuple(every[name] for name in names),
+        profiles=(),
+        argv=redacted_words(experiment.argv),
+        created_at=experiment.created_at,
+        beside_share=_beside_share(directory, experiment, list(every.values())),
+        directory=str(directory.resolve()),
+        autopsies=_autopsies(directory, msgspec.structs.replace(experiment, runs=names)),
+        grid=found,
+        trials=tuple(every[name].summary for name in experiment.runs),
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from profiling.autopsies import Autopsy
 from profiling.capacities import CapacityJudgement
+from profiling.grids import GridJudgement
 from profiling.judgements import Check, Summary, Verdict
 from profiling.levers import LeversJudgement
 from profiling.profiles import Profile
@@ -102,5 +103,7 @@ class Report:
     """What `size` says; the runs are then one on each side of the border."""
     levers: LeversJudgement | None = None
     """What `levers` says; the runs are then the service as it is and with the best levers together."""
+    grid: GridJudgement | None = None
+    """What `compare --grid` says; the runs are then one that holds and one that does not."""
     trials: tuple[Summary, ...] = ()
     """All runs of a search, of which `runs` shows some."""

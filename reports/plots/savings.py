@@ -54,7 +54,10 @@ def _figure(found: LeversJudgement, form: _Form, theme: Theme) -> Figure:
     for number, (name, before, after) in enumerate(bars):
         top = height - _HEAD - number * form.row
         _bar(panel, form, (name, before, after), (left, top), scale, limit)
-        panel.stroke((limit, top), (limit, top - form.row), color=theme.text, linewidth=1.3, zorder=4)
+        # Where names and sizes stand above the bars, the limit is drawn beside the bars alone.
+        base = top - form.row + 5
+        low, high = (top - form.row, top) if form.names else (base - 2, base + form.bar + 2)
+        panel.stroke((limit, low), (limit, high), color=theme.text, linewidth=1.3, zorder=4)
     text = f"limit {format_bytes(found.limit_bytes)}"
     edge = max(limit, panel.width_of(text))
     panel.write(edge, height - _HEAD + 5, text, colour=theme.text, ha="right", bold=True)
