@@ -80,7 +80,10 @@ def _no_model() -> Model:
 
 
 def _described(settings: Settings) -> str:
-    return f"checkpoint {settings.checkpoint}, {settings.runtime}, {settings.dtype}"
+    form = (
+        "" if (settings.runtime, settings.dtype) == ("torch", "float32") else f", {settings.runtime} {settings.dtype}"
+    )
+    return f"checkpoint {settings.checkpoint}{form}"
 
 
 def _timed(load: Load, what: str) -> Model:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from backend.settings import Runtime, Settings
 from backend.weights import ModelFilesError
@@ -27,13 +26,18 @@ class Encoder(Protocol):
 LoadEncoder = Callable[["Prepared", Settings], Encoder]
 """Reads everything from disk, anew at each call; runs no forward pass. Raises ModelFilesError."""
 
-_MODULES: dict[Runtime, str] = {"torch": "backend.encoder", "onnx": "backend.onnx_encoder"}
 _RUNS_WITH: dict[Runtime, tuple[str, ...]] = {"torch": ("torch", "transformers"), "onnx": ("onnxruntime",)}
 
 
 def implementation(runtime: Runtime) -> LoadEncoder:
     """What loads the encoder of a runtime. Imports that runtime's libraries, and no other's."""
-    return cast(LoadEncoder, importlib.import_module(_MODULES[runtime]).load)
+    if runtime == "onnx":
+        from backend import onnx_encoder
+
+        return onnx_encoder.load
+    from backend import encoder
+
+    return encoder.load
 
 
 def is_installed(runtime: Runtime) -> bool:

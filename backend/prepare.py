@@ -6,10 +6,11 @@ is installed here.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -24,15 +25,20 @@ EXIT_SETTINGS = 2
 EXIT_CANNOT = 4
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Prepare for the settings in the environment; the exit code, with two lines on stderr if not 0."""
+    parser = argparse.ArgumentParser(
+        prog="python -m backend.prepare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--all", action="store_true", help="for every runtime, kind of number and checkpoint")
+    everything: bool = parser.parse_args(arguments).all
     try:
         settings = Settings.from_env()
     except SettingsError as error:
         sys.stderr.write(f"{error}\nCorrect or unset that variable.\n")
         return EXIT_SETTINGS
     try:
-        made = [path for wanted in _wanted(settings, everything="--all" in sys.argv[1:]) for path in prepare(wanted)]
+        made = [path for wanted in _wanted(settings, everything=everything) for path in prepare(wanted)]
     except ModelFilesError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_CANNOT
@@ -140,4 +146,4 @@ def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

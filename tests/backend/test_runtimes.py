@@ -138,7 +138,7 @@ def test_a_service_that_runs_onnx_has_nothing_of_torch_and_answers_as_well(prepa
             maps = Path(f"/proc/{pid}/maps").read_text()
             assert "onnxruntime" in maps
             assert not re.search(r"libtorch|site-packages/(torch|transformers|onnx)/", maps)
-        assert "onnx, int8" in server.log
+        assert "checkpoint pickle, onnx int8" in server.log
 
 
 @needs_onnx

@@ -141,7 +141,7 @@ def test_the_service_can_change_none_of_its_files(engine: docker.DockerClient, i
 def test_no_bytecode_is_missing(engine: docker.DockerClient, image: Image) -> None:
     """Nothing is written at run time, so what is not compiled would be compiled anew at each start."""
     code = (
-        "import sys, importlib.util, pathlib, backend.app\n"
+        "import sys, importlib.util, pathlib, backend.app, backend.encoder\n"
         "for module in list(sys.modules.values()):\n"
         "    path = getattr(module, '__file__', None) or ''\n"
         "    if path.startswith('/opt') and path.endswith('.py'):\n"
