@@ -30,23 +30,16 @@ _NOTHING: Final = 1 << 62  # a place in the schedule after all that is due
 logger = logging.getLogger(__name__)
 
 
-def _not_counted(*_: Any, **__: Any) -> None:
-    """Stands in for Locust's statistics."""
-
-
 class Attempt:
     """One request under way. Travels to the listener in Locust's request context."""
 
-    __slots__ = ("finished_ns", "intended_ns", "judged", "outcome", "recorded", "sent_ns", "user")
+    __slots__ = ("finished_ns", "intended_ns", "recorded", "sent_ns", "user")
 
-    def __init__(self, user: int, intended_ns: int | None = None, *, judged: bool = False) -> None:
+    def __init__(self, user: int, intended_ns: int | None = None) -> None:
         self.user = user
         self.sent_ns = time.monotonic_ns()
         self.intended_ns = self.sent_ns if intended_ns is None else intended_ns
         self.finished_ns: int | None = None
-        self.outcome: RequestOutcome | None = None
-        # True for our own users, who say themselves what the outcome is and how long they wait after it.
-        self.judged = judged
         self.recorded = False
 
     @property
@@ -96,9 +89,6 @@ class Session:
         self._sink = sink or RequestLogWriter(Path(self.job.log_path))
         self.crew = crew
         self._reports = sink is None  # a worker tells its master instead, at the end
-        if not self.job.custom_locustfile:
-            # Locust's own counts, that nobody reads here, would cost more than the log that is read.
-            environment.stats.log_request = environment.stats.log_error = _not_counted
         # The command line knows whole seconds only.
         environment.stop_timeout = self.job.plan.stop_timeout_s
         # Locust's own reaction to SIGINT is a KeyboardInterrupt in whatever code happens to run, and it
