@@ -23,7 +23,7 @@ try:
     from loadtests.bodycheck import compile_body_check
     from loadtests.requestlog import RequestOutcome
     from loadtests.sending import Answer, Message, Sender
-    from loadtests.session import Attempt
+    from loadtests.session import CONTEXT_KEY, Attempt
     from loadtests.shapes import PlanShape
 finally:
     sys.path.remove(_ROOT)
@@ -75,8 +75,9 @@ class ChatUser(FastHttpUser):
     # With a locustfile of the user's own, this file only brings the plan and the request log.
     abstract = _session is not None and _session.job.custom_locustfile
 
-    # The whole exchange is bounded by `Sender`: a bound for each network operation as well would be a timer for each.
-    connection_timeout = network_timeout = None
+    # These bound a single network operation of Locust's own client, in case somebody who builds upon this one uses it.
+    connection_timeout = _plan.request_timeout_s
+    network_timeout = _plan.request_timeout_s
     concurrency = 1
     max_redirects = 0
 
@@ -178,7 +179,7 @@ class ChatUser(FastHttpUser):
             response_time=((attempt.finished_ns or 0) - attempt.sent_ns) / 1e6,
             response_length=len(answer.content),
             response=answer,
-            context={**self.context(), **attempt.context},
+            context={**self.context(), CONTEXT_KEY: attempt},
             exception=None if outcome is RequestOutcome.OK else answer.error or CatchResponseError(_problem(answer)),
             start_time=time.time() - took_ns / 1e9,
             url=f"{self.host}{_template.path}",

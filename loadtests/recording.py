@@ -181,10 +181,11 @@ def _observe(client: type) -> None:
         current = session()
         if current is None:
             return original(self, *args, context=context or {}, **kwargs)
-        attempt = (context or {}).get(CONTEXT_KEY) or Attempt(_current_user())
+        user = getattr(self, "user", None)
+        attempt = Attempt(_current_user() if user is None else number_user(user))
         current.sending(attempt)
         try:
-            return original(self, *args, context={**(context or {}), **attempt.context}, **kwargs)
+            return original(self, *args, context={**(context or {}), CONTEXT_KEY: attempt}, **kwargs)
         except gevent.GreenletExit:
             current.cut(attempt)
             raise

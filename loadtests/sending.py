@@ -9,6 +9,7 @@ from http.cookiejar import CookieJar
 from typing import Any, Final, NamedTuple
 
 import gevent
+from geventhttpclient.client import HTTPClientPool
 from geventhttpclient.header import Headers
 from geventhttpclient.url import URL
 from geventhttpclient.useragent import CompatRequest, CompatResponse
@@ -68,9 +69,11 @@ class Sender:
     """Sends one user's requests over one connection, which is kept, and keeps the service's cookies."""
 
     def __init__(self, client: FastHttpSession, method: str, headers: dict[str, str], timeout_s: float) -> None:
-        """`client`: Locust's, with whose connections and cookies it sends. `timeout_s` bounds a whole exchange."""
+        """`client`: Locust's, whose settings and cookies hold here as well. `timeout_s` bounds a whole exchange."""
         self._base = client.base_url
-        self._pool = client.client.clientpool
+        # A bound of each network operation as well would be a timer more for each.
+        unbounded = {"connection_timeout": None, "network_timeout": None, "concurrency": 1}
+        self._pool = HTTPClientPool(**{**client.client.clientpool.client_args, **unbounded})
         self._jar = client.cookiejar = client.client.cookiejar = QuickCookieJar()
         self._method = method
         self._timeout_s = timeout_s
@@ -106,7 +109,7 @@ class Sender:
         except FAILURE_EXCEPTIONS as error:
             failure = classify(error, 0)
             if failure is RequestOutcome.TIMEOUT:
-                # A time-out while sending leaves the client's only connection slot taken.
+                # A time-out while sending leaves the only connection slot taken.
                 self._pool.close()
                 self._http = None
             return Answer(status, b"", failure, error)

@@ -17,7 +17,7 @@ from gevent.socket import wait_read
 from loadtests.plan import LoadJob, LoadStatus, SendSchedule
 from loadtests.processor import wanted_s
 from loadtests.pruning import prune
-from loadtests.requestlog import UNKNOWN_USER, RequestLogWriter, RequestOutcome, RequestRecord
+from loadtests.requestlog import UNKNOWN_USER, RequestLogWriter, RequestOutcome, pack_fields
 
 CONTEXT_KEY: Final = "oomproof_attempt"
 PRUNE_INTERVAL_S: Final = 60.0
@@ -42,16 +42,11 @@ class Attempt:
         self.finished_ns: int | None = None
         self.recorded = False
 
-    @property
-    def context(self) -> dict[str, Any]:
-        """What to pass to the client as `context`."""
-        return {CONTEXT_KEY: self}
-
 
 class Sink(Protocol):
     """Takes the records: a file, or the master."""
 
-    def append(self, record: RequestRecord) -> None: ...
+    def append_packed(self, records: bytes) -> None: ...
     def flush(self) -> None: ...
     def close(self) -> None: ...
 
@@ -171,7 +166,7 @@ class Session:
             self.report(completed=completed)
             return
         while self.schedule is not None and (due := self.schedule.take()) is not None and due < now:
-            self._append(RequestRecord(due, now, now, 0, UNKNOWN_USER, self._active(), 0, RequestOutcome.NOT_SENT))
+            self._append(pack_fields(due, now, now, 0, UNKNOWN_USER, self._active(), 0, RequestOutcome.NOT_SENT))
 
     def cut_all(self) -> None:
         """Requests that are still under way count as cut."""
@@ -217,7 +212,7 @@ class Session:
         self._in_flight.discard(attempt)
         finished_ns = attempt.finished_ns if attempt.finished_ns is not None else time.monotonic_ns()
         self._append(
-            RequestRecord(
+            pack_fields(
                 attempt.intended_ns,
                 attempt.sent_ns,
                 finished_ns,
@@ -259,10 +254,10 @@ class Session:
     def _active(self) -> int:
         return 0 if self._runner is None else int(self._runner.user_count)
 
-    def _append(self, record: RequestRecord) -> None:
+    def _append(self, record: bytes) -> None:
         assert self._sink is not None
         try:
-            self._sink.append(record)
+            self._sink.append_packed(record)
         except OSError as error:
             self.cannot_write(error)
 
