@@ -1,12 +1,12 @@
-"""What load driven through the toolkit reaches against Locust alone: `python -m benchmarks.load`, about four minutes.
+"""What load driven through the toolkit reaches against Locust alone: `python -m benchmarks.load`, about six minutes.
 
 The same fast server, the same kind of users (FastHttpUser, a closed loop without pauses, POST with a JSON body), in turns
 in one run: Locust by itself with a plain locustfile, the same locustfile with our request log, our own users (plan, checks,
 request log), and whole runs of the toolkit with either (cgroup, sampler and live view as well). With `--processes N` all have N.
 
-All are looked at from outside in the same way, for a time that begins half a second after the first request and ends half a
-second before the last: requests as the server counts them, and the CPU time of each process as the kernel accounts for it. The
-requests per second hang on what else the machine does; CPU time per request does so much less.
+All are looked at from outside in the same way, for `--seconds` in the middle of the load: requests as the server counts them, and
+the CPU time of each process as the kernel accounts for it. The requests per second hang on what else the machine does; CPU time
+per request does so much less.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import concurrent.futures
 import contextlib
 import http.client
+import math
 import os
 import signal
 import statistics
@@ -90,9 +91,10 @@ class Chat(FastHttpUser):
 REQUEST = RequestTemplate(queries=("Where is my parcel?",))
 
 
-MARGIN_S = 0.5
-"""Left out at either end."""
+WARM_UP_S, RESERVE_S = 0.5, 2.5
+"""Of the load before and after the time that counts; the latter so long, since on a busy machine we may look late."""
 PATIENCE_S = 60.0
+TRIES = 5
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -103,6 +105,10 @@ class Reached(NamedTuple):
     locust_us: float
     server_us: float
     other_us: float
+
+
+class TooLateError(Exception):
+    """The load was over before we looked for the last time."""
 
 
 class Look(NamedTuple):
@@ -125,26 +131,33 @@ def answered(port: int) -> int:
 def look(port: int) -> Look:
     """`else` is this process as well: the toolkit's own work is done in it."""
     spent = [0.0, 0.0, 0.0]
+    sending = False
     for pid in (os.getpid(), *tree.descendants(os.getpid(), tree.parents())):
         with contextlib.suppress(OSError):  # gone meanwhile
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             kind = 0 if b"\0locust\0" in command else 1 if b"server.py" in command else 2
             spent[kind] += (int(fields[11]) + int(fields[12])) / TICKS  # utime and stime, proc_pid_stat(5)
+            sending |= kind == 0 and fields[0] != "Z"
+    if not sending:
+        raise TooLateError
     return Look(time.monotonic_ns(), answered(port), (spent[0], spent[1], spent[2]))
 
 
 def watched(port: int, seconds: int) -> Reached:
-    """What is reached by a load of `seconds` that somebody is about to send."""
+    """What is reached, for so many seconds, by a load that somebody is about to send. Raises TooLateError."""
     limit = time.monotonic() + PATIENCE_S
     while not answered(port):
         if time.monotonic() > limit:
             raise TimeoutError("nothing was sent")
         time.sleep(0.05)
-    time.sleep(MARGIN_S)
+    ends = time.monotonic() + WARM_UP_S + seconds + RESERVE_S
+    time.sleep(WARM_UP_S)
     first = look(port)
-    time.sleep(seconds - 2 * MARGIN_S)
+    time.sleep(seconds)
     last = look(port)
+    if time.monotonic() > ends - 1:  # the load began a little before we saw it
+        raise TooLateError
     requests = last.requests - first.requests
     cpu_us = [(after - before) / requests * 1e6 for before, after in zip(first.cpu_s, last.cpu_s, strict=True)]
     return Reached(requests / (last.at_ns - first.at_ns) * 1e9, *cpu_us)
@@ -175,7 +188,16 @@ def alone(folder: Path, seconds: int, processes: int) -> Reached:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
     with serving(folder) as port, watching(port, seconds) as reached:
         command = [sys.executable, "-m", "locust", "-f", str(folder / "plain.py"), "--headless", "--only-summary"]
-        command += ["--host", f"http://127.0.0.1:{port}", "-u", str(USERS), "-r", str(USERS), "-t", f"{seconds}s"]
+        command += [
+            "--host",
+            f"http://127.0.0.1:{port}",
+            "-u",
+            str(USERS),
+            "-r",
+            str(USERS),
+            "-t",
+            f"{math.ceil(WARM_UP_S + seconds + RESERVE_S)}s",
+        ]
         if processes > 1:
             command += ["--processes", str(processes), "--master-port", str(master := free_port())]
             command += ["--master-bind-port", str(master)]
@@ -184,7 +206,7 @@ def alone(folder: Path, seconds: int, processes: int) -> Reached:
 
 
 def plan(seconds: int, processes: int) -> LoadPlan:
-    load = LoadPlan.constant(USERS, seconds)
+    load = LoadPlan.constant(USERS, math.ceil(WARM_UP_S + seconds + RESERVE_S))
     return load if processes == 1 else msgspec.structs.replace(load, workers=Workers(processes=processes))
 
 
@@ -239,7 +261,7 @@ def record_us() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=int, default=6)
+    parser.add_argument("--seconds", type=int, default=4, help="of each load that count")
     parser.add_argument("--processes", type=int, default=1)
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -260,7 +282,7 @@ def main() -> None:
         for number in range(asked.rounds):
             order = list(ways) if number % 2 == 0 else list(reversed(ways))  # whoever comes first gets no advantage
             for way in order:
-                found.setdefault(way, []).append(ways[way]())
+                found.setdefault(way, []).append(in_time(ways[way]))
     print(
         f"{os.cpu_count()} CPUs, {USERS} users, {asked.processes} process(es), {asked.rounds} rounds of {asked.seconds} s\n"
     )
@@ -272,6 +294,14 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     for way in ways:
         print(row(way, found[way], found[base]))
+
+
+def in_time(way: Callable[[], Reached]) -> Reached:
+    """What it reached, made again where the machine was so busy that we looked too late."""
+    for _ in range(TRIES):
+        with contextlib.suppress(TooLateError):
+            return way()
+    raise SystemExit("this machine is too busy: each load was over before it could be looked at")
 
 
 def row(way: str, found: list[Reached], base: list[Reached]) -> str:
