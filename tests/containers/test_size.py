@@ -21,6 +21,7 @@ command = ["python3", "ballast.py"]
 directory = "{TARGETS}"
 ready = "/"
 memory = "160MiB"
+startup_timeout = "10s"  # at a limit just below its need a start may hang for long before the kernel kills it
 [target.env]
 BALLAST_MIB = "60"
 """

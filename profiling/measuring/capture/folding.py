@@ -32,6 +32,8 @@ MAX_STACKS = 50_000
 MAX_DEPTH = 400
 # Each stays open until the moment is known.
 MAX_PROCESSES = 200
+# A process's own peak that lies higher above all that was noted every 10 ms is looked for between the notes.
+MISSED_SHARE = 0.001
 
 NO_FRAME = ("(no Python frame)", "", 0)
 SMALLER = ("(smaller)", "", 0)
@@ -77,22 +79,20 @@ def fold(captures: Sequence[Path], at: str) -> Stacks:
 
     One process: at its exact high-water mark (`at=PEAK`) or its end. Several: at the moment when they held most
     together, or at the end of the killed one with the largest RSS then, or of the one with the largest RSS where none
-    was killed; to the 10 ms in which memray notes the time. Forked children's captures lack what was allocated before
-    the fork, and the parent has it, so nothing counts twice.
+    was killed; to the 10 ms in which memray notes the time, but the one whose own high-water mark or end the moment is,
+    exactly. Forked children's captures lack what was allocated before the fork, and the parent has it, so nothing counts twice.
 
     A capture without any record counts as nothing. Raises `DataError` where there are captures and none can be read.
     """
     opened, notes = _open_all(captures)
-    moment, ended = (None, None) if len(opened) < 2 else _moment(opened, at)
-    if at == END and len(opened) == 1:
-        ended = opened[0]
+    moment, whose = (None, None) if len(opened) < 2 else _moment(opened, at)
+    if len(opened) == 1:
+        whose = opened[0]
     table: _Table = {}
     processes = []
     for one in opened:
-        if moment is None:
+        if moment is None or one is whose:
             alive = _own_moment(one, at)
-        elif one is ended:
-            alive = _own_moment(one, END)
         elif one.is_timed:
             alive = _at(one, moment)
         else:
@@ -101,7 +101,7 @@ def fold(captures: Sequence[Path], at: str) -> Stacks:
         processes.append(_process(one, alive, table))
     return Stacks(
         at=at,
-        ended=ended.path.name if ended else None,
+        ended=whose.path.name if whose and at == END else None,
         frames=tuple(Frame(function=function, file=file, line=line) for function, file, line in table),
         processes=tuple(processes),
         notes=tuple(notes),
@@ -152,7 +152,7 @@ def _opened(path: Path, reader: FileReader) -> _Opened:
 
 
 def _moment(opened: Sequence[_Opened], at: str) -> tuple[int, _Opened | None]:
-    """When to look at several processes, in ms, and whose end that is."""
+    """When to look at several processes, in ms, and whose own end or high-water mark that is, if anyone's."""
     if at == END:
         ended = max(opened, key=lambda one: (one.killed, one.last_rss_bytes))
         return int(ended.times[-1]) if len(ended.times) else 0, ended
@@ -160,7 +160,24 @@ def _moment(opened: Sequence[_Opened], at: str) -> tuple[int, _Opened | None]:
     if not len(times):
         return 0, None
     together = sum((one.heap_at(times) for one in opened), np.zeros(len(times), np.int64))
-    return int(times[int(np.argmax(together))]), None
+    best = int(np.argmax(together))
+    moment, most, whose = int(times[best]), int(together[best]), None
+    for one in opened:
+        if not one.is_timed or one.reader.metadata.peak_memory <= (1 + MISSED_SHARE) * int(one.heaps.max()):
+            continue
+        before = _note_before_peak(one)
+        others = sum(int(other.heap_at(np.array([before]))[0]) for other in opened if other is not one)
+        if one.reader.metadata.peak_memory + others > most:
+            moment, most, whose = before, one.reader.metadata.peak_memory + others, one
+    return moment, whose
+
+
+def _note_before_peak(one: _Opened) -> int:
+    """The last time noted before a process's own high-water mark, in ms."""
+    _, highest = one.reader.get_temporal_high_water_mark_allocation_records(merge_threads=False)
+    return int(
+        one.times[max(0, highest.index(max(highest)) - 1)]
+    )  # the highest of an interval stands at the note after it
 
 
 # merge_threads=False throughout: only then does memray leave out the frames above the one that started its tracker, all

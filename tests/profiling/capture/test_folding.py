@@ -127,6 +127,39 @@ def test_who_ended_by_itself_was_there_until_its_end(tmp_path: Path) -> None:
     assert [process.bytes for process in stacks.processes] == [pytest.approx(50 * MB, rel=0.02)] * 2
 
 
+def test_a_peak_between_two_notes_is_found(tmp_path: Path) -> None:
+    """60 MB for an instant, midway between two notes of the memory, beside 50 MB of another process."""
+    program = f"""
+        import subprocess, sys, time, memray
+
+        child = sys.argv[2:]
+        begin = time.monotonic()
+        with memray.Tracker(sys.argv[1], memory_interval_ms=500):
+            if not child:
+                held = bytearray({50 * MB})
+                print(flush=True)
+                sys.stdin.read()
+            else:
+                other = subprocess.Popen(
+                    [sys.executable, __file__, *child], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                )
+                other.stdout.readline()
+                past = time.monotonic() - begin
+                time.sleep((past // 0.5 + 2) * 0.5 + 0.25 - past)
+                bytearray({60 * MB})  # line 17
+                time.sleep(1)
+                other.communicate()
+    """
+    write(tmp_path / "program.py", program)
+    done = alone([PYTHON, "program.py", "capture.bin", "capture.bin.2"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    stacks = fold([tmp_path / "capture.bin", tmp_path / "capture.bin.2"], PEAK)
+    parent, child = stacks.processes
+    assert parent.bytes == parent.peak_bytes == pytest.approx(60 * MB, rel=0.02)
+    assert child.bytes == pytest.approx(50 * MB, rel=0.02)
+    assert by_line(stacks)["<module>", 17] == pytest.approx(60 * MB, rel=0.001)
+
+
 def test_one_process_is_told_by_its_exact_peak_or_by_its_end(forked: tuple[Path, ...]) -> None:
     for at in (PEAK, END):
         stacks = fold(forked[3:], at)
