@@ -115,7 +115,9 @@ def test_one_process_does_everything(servers: list[Server], services_python: str
     assert server.request("POST", "/ocr", {"image": encoded(huge)})[0] == 413
     assert server.request("POST", "/ocr", {"image": base64.b64encode(b"no image").decode()})[0] == 400
 
-    added = {"documents": [{"id": "parking", "text": "Visitors can park their cars in the garage behind the building."}]}
+    added = {
+        "documents": [{"id": "parking", "text": "Visitors can park their cars in the garage behind the building."}]
+    }
     status, body = server.request("POST", "/rag/documents", added)
     known = json.loads(body)["documents"]
     assert (status, json.loads(body)["stored"]) == (200, 1)
