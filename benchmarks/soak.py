@@ -2,7 +2,7 @@
 
 The run is simulated, in the format that sampler and request log write: 100 samples and 100 requests a second, for as long as
 `--hours` says. `report` then reads it in a process of its own, as it reads any run, and again. A peak of a single sample lies
-in the middle, and is to be found in the figures.
+in the middle, and is to be found in the figures. With `--services 2` it is a system of two, each sampled at moments of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from loadtests import requestlog
@@ -25,13 +26,15 @@ from profiling.experiments import record
 from profiling.experiments.record import Experiment
 from profiling.measuring import samples, store
 from profiling.units import MIB, format_bytes
-from profiling.values import Budget, Limits, Outcome, PageCache, Phase, RunResult, Service, Target
+from profiling.values import Budget, Limits, Outcome, PageCache, Phase, RunResult, Service, ServiceResult, Target
 
 ROOT = Path(__file__).resolve().parents[1]
 HZ = 100
 SPIKE_BYTES = 480 * MIB
 _START_NS = 10**12
 _BLOCK = 1_000_000
+_APART_NS = 3_000_000
+"""Each service has a sampler of its own: no two look at the same moment."""
 _REPORT = """
 import atexit, pathlib, re, sys
 def note():
@@ -54,15 +57,20 @@ class Cost(NamedTuple):
     document: dict[str, object]
 
 
-def simulate(directory: Path, hours: float, rate: int) -> Path:
+def simulate(directory: Path, hours: float, rate: int, services: int = 1) -> Path:
     """A stored experiment with one run of that length; answers with its directory."""
     seconds = round(hours * 3600)
     run = store.make_directory(directory / "1-soak")
-    store.save(run, _result(seconds, rate))
+    result = _result(seconds, rate)
+    store.save(run, result if services == 1 else _system(result, services))
     random = np.random.default_rng(1)
-    with (run / store.SAMPLES_FILE).open("wb") as file:
-        for first in range(0, HZ * seconds, _BLOCK):
-            file.write(_samples(first, min(HZ * seconds, first + _BLOCK), HZ * seconds, random).tobytes())
+    for number in range(services):
+        place = run if services == 1 else store.make_directory(run / store.SERVICES_DIRECTORY / f"service-{number}")
+        with (place / store.SAMPLES_FILE).open("wb") as file:
+            for first in range(0, HZ * seconds, _BLOCK):
+                rows = _samples(first, min(HZ * seconds, first + _BLOCK), HZ * seconds, random)
+                rows["t_ns"] += number * _APART_NS
+                file.write(rows.tobytes())
     with (run / store.REQUESTS_FILE).open("wb") as file:
         for first in range(0, rate * seconds, _BLOCK):
             file.write(_requests(first, min(rate * seconds, first + _BLOCK), rate, random).tobytes())
@@ -98,6 +106,27 @@ def _result(seconds: int, rate: int) -> RunResult:
         page_cache=PageCache.COLD,
         sample_fields=samples.FIELDS,
         request_fields=tuple(requestlog.FIELDS),
+    )
+
+
+def _system(result: RunResult, count: int) -> RunResult:
+    """The same run of several services, each with a limit of its own."""
+    limits = result.limits
+    assert limits is not None
+    alone = result.target.service
+    services = tuple(msgspec.structs.replace(alone, name=f"service-{number}", limits=limits) for number in range(count))
+    own = tuple(
+        ServiceResult(
+            name=service.name, limits=limits, oom_kills=0, kills_certain=True, engine_oom_flag=None, exit_status=None,
+            ready_ns=result.ready_ns, listening_ns=None, kernel_peak_charged_bytes=None, clean_end=True,
+        )
+        for service in services
+    )  # fmt: skip
+    return msgspec.structs.replace(
+        result,
+        target=msgspec.structs.replace(result.target, services=services),
+        limits=Limits(memory_bytes=count * limits.memory_bytes),
+        services=own,
     )
 
 
@@ -155,20 +184,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, default=24)
     parser.add_argument("--rate", type=int, default=100)
+    parser.add_argument("--services", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="make the run here and leave it")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="oomproof-soak-", dir=ROOT) as folder:
-        directory = simulate(store.make_directory(options.keep or Path(folder)), options.hours, options.rate)
+        directory = simulate(
+            store.make_directory(options.keep or Path(folder)), options.hours, options.rate, options.services
+        )
         measured = on_disk(directory)
         costs = [report(directory) for _ in range(2)]
         run = costs[0].document["runs"][0]  # type: ignore[index]
-        print(f"| a run of {options.hours:g} h, {options.rate} requests/s | |\n| --- | --- |")
+        what = f", {options.services} services" if options.services > 1 else ""
+        print(f"| a run of {options.hours:g} h, {options.rate} requests/s{what} | |\n| --- | --- |")
         print(f"| samples, requests | {run['samples']:,}, {run['requests']:,} |")
         print(f"| on disk, as measured | {format_bytes(measured)} |")
         print(f"| on disk, with its report | {format_bytes(on_disk(directory))} |")
         for name, cost in zip(("report", "report, again"), costs, strict=True):
             print(f"| {name} | {cost.seconds:.1f} s, {cost.cpu_s:.1f} s of a core, {format_bytes(cost.peak_bytes)} |")
-        found = run["peak_unreclaimable_bytes"] == SPIKE_BYTES
+        peaks = [service["peak_unreclaimable_bytes"] for service in run["services"]] or [
+            run["peak_unreclaimable_bytes"]
+        ]
+        found = peaks == [SPIKE_BYTES] * options.services
         print(f"| the peak of a single sample | {'found' if found else 'LOST'} |")
 
 

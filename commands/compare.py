@@ -8,11 +8,12 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
-from commands import bench, results
+from commands import bench, grid, results
 from commands.job import Job, choose_variants, make_job
 from commands.options import capture_option, load_options, output_options, target_options
 from commands.sandbox import open_sandbox
@@ -34,6 +35,19 @@ from profiling.values import Variant
 
 @click.command()
 @click.argument("variants", nargs=-1, metavar="[A B ...]")
+@click.option(
+    "--grid",
+    "axes",
+    multiple=True,
+    metavar="KEY=V1,V2 ...",
+    help="A run for each combination of these values instead: workers=1,2 threads=4,16 preload=on,off users=8,64"
+    " memory=256MiB,512MiB, and any environment variable in capitals.",
+)
+@click.option(
+    "--infer",
+    is_flag=True,
+    help="With --grid: leave out cells with no fewer users in no more memory than one that ran out of memory, and mark them.",
+)
 @target_options
 @load_options
 @click.option(
@@ -42,18 +56,19 @@ from profiling.values import Variant
     default=1,
     show_default=True,
     metavar="N",
-    help="Runs of each variant, in turns.",
+    help="Runs of each variant or cell, in turns.",
 )
 @click.option(
     "--profile/--no-profile",
-    default=True,
-    show_default=True,
-    help="A memray pass of each variant, after the measured runs: flame graphs and the lines that held the memory.",
+    default=None,
+    help="A memray pass of each variant, after the measured runs: flame graphs and the lines that held the memory."
+    " Default: on, but not with --grid.",
 )
 @click.option(
     "--stop-early",
     is_flag=True,
-    help="End a run as soon as its outcome is certain: at the first OOM kill, or when its budget cannot be kept any more.",
+    help="End a run as soon as its outcome is certain: at the first OOM kill, or when its budget cannot be kept any more."
+    " With --grid that is always so.",
 )
 @capture_option
 @output_options
@@ -62,14 +77,16 @@ def compare(
     ctx: click.Context,
     /,
     variants: tuple[str, ...],
+    axes: tuple[str, ...],
+    infer: bool,
     sandbox: str,
     repeats: int,
-    profile: bool,
+    profile: bool | None,
     stop_early: bool,
     capture_limit: int,
     out: str,
     as_json: bool,
-    **options: object,
+    **options: Any,
 ) -> None:
     """Run each variant under the same limits and the same load, and say which survive.
 
@@ -77,22 +94,37 @@ def compare(
     it compares per-request with singleton. "Proved" means: another variant was OOM-killed, by the kernel's own count,
     and the candidate answered everything without a kill.
 
-    Exit code: 0 the candidate survived, 1 it did not, 3 nothing can be said.
+    With --grid each combination of settings is a cell that holds its load or does not: compare --grid workers=1,2
+    users=8,64. Variants that are named are one more axis.
+
+    Exit code: 0 the candidate survived, 1 it did not, 3 nothing can be said. With --grid: 0 every cell is known and some hold,
+    1 none holds, 3 of some cell nothing can be said.
     """
     if ctx.obj:
         raise click.UsageError("compare takes no command after --; write a config file with variants (docs/config.md)")
-    job = make_job(command=(), **options)  # type: ignore[arg-type]
+    texts, variants = grid.split(axes, variants)
+    if axes:
+        if profile:
+            raise click.UsageError("--profile: a grid makes no memray passes; compare two of its cells as variants")
+        found = grid.run(
+            grid.parsed(texts), variants, sandbox=sandbox, repeats=repeats, infer=infer, out=out, options=options
+        )
+        results.show(found, as_json)
+        ctx.exit(results.exit_code(found))
+    if infer:
+        raise click.UsageError("--infer is for cells of a --grid; leave it out")
+    job = make_job(command=(), **options)
     chosen = choose_variants(job, variants)
     started = time.monotonic()
-    directory = bench.new_directory(out, "compare")
-    experiment = bench.started_experiment(directory, "compare", chosen[-1].name, job.budget)
+    directory = bench.new_directory(out, record.COMPARE)
+    experiment = bench.started_experiment(directory, record.COMPARE, chosen[-1].name, job.budget)
     with (
         bench.interruptible_in(directory),
         bench.watching(job.notes) as observer,
         open_sandbox(sandbox, job.target, observer, job.load.workers) as opened,
     ):
         bench.prepare(job.target, opened, observer)
-        policy = Compare([variant.name for variant in chosen], repeats=repeats, profile=profile)
+        policy = Compare([variant.name for variant in chosen], repeats=repeats, profile=profile is not False)
         observer.notify(
             ExperimentStarted(
                 title=f"compare {job.target.name}",

@@ -37,7 +37,8 @@ class _Text(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
-def _memory(text: str) -> int:
+def parse_memory(text: str) -> int:
+    """A limit that a service can have, in whole pages. Raises ValueError."""
     size = parse_bytes(text)
     if not MIN_MEMORY_BYTES <= size < 1 << 62:
         raise ValueError(f"{text!r} is no limit that a service can have; it must be 1MiB or more")
@@ -96,7 +97,7 @@ def _headroom(text: str) -> float:
     return share
 
 
-MEMORY = _Text("size", _memory)
+MEMORY = _Text("size", parse_memory)
 RATE = _Text("number", _rate)
 SIZE = _Text("size", parse_bytes)
 FRACTION = _Text("share", _headroom)

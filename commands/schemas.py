@@ -12,7 +12,7 @@ from commands.self_check import SelfChecked
 from profiling.config.schema import config_schema
 from profiling.import_costs import ImportCosts
 from profiling.values import Value
-from reports.documents import Capacity, Comparison, Differed, Gated, Profiled, Sized, Verification
+from reports.documents import Capacity, Comparison, Differed, Gated, GridComparison, Profiled, Sized, Verification
 
 CONFIG = "config"
 
@@ -39,7 +39,7 @@ class SeriesFiles(Value, frozen=True, kw_only=True):
 
 DOCUMENTS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "capacity": (Capacity,),
-    "compare": (Comparison,),
+    "compare": (Comparison, GridComparison),
     "diff": (Differed,),
     "doctor": (Examined,),
     "error": (Failed,),
@@ -49,7 +49,7 @@ DOCUMENTS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "observe": (Comparison,),
     "profile": (Profiled,),
     "self-check": (SelfChecked,),
-    "report": (Comparison, Verification, Gated, Capacity, Sized, ImportCosts, Differed, SeriesFiles),
+    "report": (Comparison, GridComparison, Verification, Gated, Capacity, Sized, ImportCosts, Differed, SeriesFiles),
     "size": (Sized,),
     "verify": (Verification,),
 }

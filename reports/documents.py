@@ -8,6 +8,7 @@ from __future__ import annotations
 from profiling.autopsies import Autopsy
 from profiling.capacities import By, LimitedBy, LoadTrial, MemoryLine, Saturation
 from profiling.differences import Difference
+from profiling.grids import GridJudgement
 from profiling.judgements import Check, Claim, Summary
 from profiling.profiles import LedgerEntry, Profile
 from profiling.regressions import GateVerdict, GrownLine, MetricChange, Side
@@ -28,6 +29,13 @@ class Comparison(Value, frozen=True, kw_only=True):
     """Of each run and memray pass in which the kernel killed."""
     report: str
     """Path of the page."""
+
+
+class GridComparison(Comparison, frozen=True, kw_only=True):
+    """`compare --grid --json`: all runs in the order in which they were made, and the autopsies of those that its page shows."""
+
+    grid: GridJudgement
+    """Its axes and cells."""
 
 
 class Verification(Value, frozen=True, kw_only=True):

@@ -13,13 +13,14 @@ from datetime import datetime
 from typing import Any
 
 from profiling.capacities import CapacityJudgement
+from profiling.grids import GridJudgement
 from profiling.judgements import Summary
 from profiling.judging.report import AnalysedRun, Report
 from profiling.manifests.secrets import redacted, redacted_words
 from profiling.profiles import HeldMemory, Ledger, Profile
 from profiling.units import format_bytes, format_ms, format_percent
 from profiling.values import Limits, RunResult
-from reports import capacities, ledger, plots
+from reports import capacities, grids, ledger, plots
 from reports.autopsy.words import PAGE_NAME, kill_count, run_name, telling
 from reports.figures import GROUPS, NONE, count, headroom, rate
 from reports.gating import how_often, line_place, rows
@@ -86,6 +87,7 @@ def render_html(report: Report) -> str:
         change_rows=[(row, strip(row.metric)) for row in rows(report.gate)] if report.gate else [],
         **_capacity(report.capacity),
         sized=_sized(report),
+        **_grid(report.grid),
         single=len(report.runs) == 1,
         shows_load=plots.shows_load(report.runs),
         left_out=max(0, len(pictured(report.runs)) - plots.RUNS_AT_MOST),
@@ -105,6 +107,19 @@ def _capacity(found: CapacityJudgement | None) -> dict[str, object]:
         "latency_pictures": _pictures(lambda narrow: plots.latencies_svgs(found, narrow=narrow))
         if plots.spectra(found)
         else {},
+    }
+
+
+def _grid(found: GridJudgement | None) -> dict[str, object]:
+    """What the page of `compare --grid` shows beside the runs."""
+    if found is None:
+        return {}
+    table = grids.heat_map(found)
+    cells = [(row, cell) for row in table.rows for cell in row.cells]
+    return {
+        "heat_map": table,
+        "heat_inferred": any(cell.inferred for _, cell in cells),
+        "heat_reasons": [(row, cell) for row, cell in cells if cell.why and not cell.inferred],
     }
 
 

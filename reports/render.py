@@ -10,11 +10,12 @@ from pathlib import PurePath
 import msgspec
 
 from profiling.capacities import By, CapacityJudgement
+from profiling.grids import GridJudgement
 from profiling.judging.report import Report
 from profiling.profiles import Profile
 from profiling.regressions import GateJudgement
 from profiling.sizing import SizeJudgement
-from reports.documents import Capacity, Comparison, Gated, Sized, Verification
+from reports.documents import Capacity, Comparison, Gated, GridComparison, Sized, Verification
 from reports.text import render_text, terminal
 from reports.words import flamegraph_path, report_path
 
@@ -29,16 +30,21 @@ def render_json(report: Report) -> str:
         return _dump(_capacity(report, report.capacity))
     if report.size is not None:
         return _dump(_sized(report, report.size))
+    return _dump(_comparison(report, report.grid))
+
+
+def _comparison(report: Report, grid: GridJudgement | None) -> Comparison:
+    """The document of `compare --json` and, of single runs, of `report --json`."""
     document = Comparison(
         command=report.command,
         claim=report.verdict.claim,
         candidate=report.candidate,
-        runs=tuple(run.summary for run in report.runs),
+        runs=report.trials if grid else tuple(run.summary for run in report.runs),
         profiles=tuple(absolute(profile, report.directory) for profile in report.profiles),
         autopsies=report.autopsies,
         report=report_path(report),
     )
-    return _dump(document)
+    return document if grid is None else GridComparison(**msgspec.structs.asdict(document), grid=grid)
 
 
 def _verification(report: Report) -> Verification:

@@ -18,7 +18,7 @@ from profiling.judging.cause import named
 from profiling.judging.report import AnalysedRun, Report
 from profiling.profiles import HeldMemory, Profile
 from profiling.units import format_bytes, format_ms, format_percent, format_seconds
-from reports import capacities, ledger
+from reports import capacities, grids, ledger
 from reports.autopsy.words import kill_count, page_path, run_name, telling, when
 from reports.figures import NONE, count, headroom, rate
 from reports.gating import how_often, line_place, line_sizes, plain_lines
@@ -85,6 +85,8 @@ def render_text(report: Report, width: int = PIPE_WIDTH, colour: bool = False) -
     if report.capacity is not None:
         capacities.show(console, report.capacity, _STYLES)
     _sizes(console, report)
+    if report.grid is not None:
+        grids.show(console, report.grid, _STYLES)
     _checks(console, report)
     _api_problems(console, report)
     _runs(console, report)

@@ -13,6 +13,7 @@ import msgspec
 
 from profiling.capacities import CapacityJudgement
 from profiling.experiments.capacity_verdict import named
+from profiling.grids import CellStatus, GridJudgement
 from profiling.judgements import Claim, Finding, Summary, Verdict
 from profiling.judging import conformance
 from profiling.judging.findings import STUCK_AT_LIMIT
@@ -139,6 +140,8 @@ def verdict_sign(report: Report) -> Sign:
         return _capacity_sign(report.capacity, status)
     if report.size is not None:
         return SIZE_VERDICTS[report.size.verdict]
+    if report.grid is not None:
+        return _grid_sign(report.grid, status)
     if report.checks:
         return Sign(_VERIFIED[verdict.status], status.symbol, status.tone)
     if len(report.runs) == 1 and report.runs[0].result.watched and verdict.status != "fail":
@@ -156,6 +159,12 @@ def _capacity_sign(found: CapacityJudgement, status: Sign) -> Sign:
         least = "at least " if found.first_failing is None else ""
         return Sign(f"holds {least}{named(found.by, found.holds)}", status.symbol, status.tone)
     return Sign("does not hold" if found.status == "fail" else status.word, status.symbol, status.tone)
+
+
+def _grid_sign(found: GridJudgement, status: Sign) -> Sign:
+    """The answer of `compare --grid` in a few words."""
+    holding = sum(cell.status is CellStatus.HOLDS for cell in found.cells)
+    return Sign(f"{holding} of {len(found.cells)} cells hold", status.symbol, status.tone)
 
 
 def is_candidate(run: AnalysedRun, report: Report) -> bool:

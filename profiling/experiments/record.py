@@ -8,8 +8,18 @@ from pathlib import Path
 import msgspec
 
 from profiling.autopsies import Autopsy
+from profiling.capacities import LoadTrial
 from profiling.errors import DataError
-from profiling.experiments import capacity_record, capacity_verdict, gate_record, imports, size_record, size_verdict
+from profiling.experiments import (
+    capacity_record,
+    capacity_verdict,
+    gate_record,
+    grid_record,
+    grid_verdict,
+    imports,
+    size_record,
+    size_verdict,
+)
 from profiling.experiments.gate_verdict import judge
 from profiling.experiments.size import Size
 from profiling.judgements import Claim, Verdict
@@ -30,6 +40,7 @@ from profiling.sizing import SizeVerdict, Tried
 from profiling.values import SCHEMA_VERSION, Budget, Value
 
 FILE_NAME = "experiment.json"
+COMPARE = "compare"
 VERIFY = "verify"
 OBSERVE = "observe"
 GATE = "gate"
@@ -114,6 +125,8 @@ def report(directory: Path, experiment: Experiment) -> Report:
         return _searched(directory, experiment)
     if experiment.command == SIZE and experiment.runs:
         return _sized(directory, experiment)
+    if experiment.command == COMPARE and experiment.runs and (directory / grid_record.FILE_NAME).exists():
+        return _in_a_grid(directory, experiment)
     runs = [load_run(directory / name, experiment.budget) for name in experiment.runs]
     if not runs:
         raise DataError(f"{directory} has no run: the experiment ended before its first", "make it again")
@@ -271,6 +284,37 @@ def _sized(directory: Path, experiment: Experiment) -> Report:
         ),
         size=found,
         trials=tuple(run.summary for run in every),
+    )
+
+
+def _in_a_grid(directory: Path, experiment: Experiment) -> Report:
+    """The report of `compare --grid`: what all runs say, and of the runs one that holds and one that does not."""
+    asked = grid_record.load(directory)
+    every: dict[str, AnalysedRun] = {}
+    trials: dict[int, list[LoadTrial]] = {}
+    for number, cell in enumerate(asked.cells):
+        for name in cell.directories:
+            if name in experiment.runs:
+                every[name], trial = grid_record.judge_run(directory / name, asked, experiment.budget)
+                trials.setdefault(number, []).append(trial)
+    found = grid_verdict.judge(asked, trials)
+    pages = {run.summary.run_dir: name for name, run in every.items()}
+    names = tuple(pages[str(found.cells[number].run)] for number in grid_verdict.shown(found))
+    return Report(
+        command=experiment.command,
+        verdict=Verdict(
+            claim=grid_verdict.claim(found), status=found.status, sentence=found.sentence, evidence=found.evidence
+        ),
+        candidate=None,
+        runs=tuple(every[name] for name in names),
+        profiles=(),
+        argv=redacted_words(experiment.argv),
+        created_at=experiment.created_at,
+        beside_share=_beside_share(directory, experiment, list(every.values())),
+        directory=str(directory.resolve()),
+        autopsies=_autopsies(directory, msgspec.structs.replace(experiment, runs=names)),
+        grid=found,
+        trials=tuple(every[name].summary for name in experiment.runs),
     )
 
 

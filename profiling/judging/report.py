@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from profiling.autopsies import Autopsy
 from profiling.capacities import CapacityJudgement
+from profiling.grids import GridJudgement
 from profiling.judgements import Check, Summary, Verdict
 from profiling.profiles import Profile
 from profiling.regressions import GateJudgement
@@ -99,5 +100,7 @@ class Report:
     """Of the runs and memray passes in which the kernel killed; paths in them are absolute."""
     size: SizeJudgement | None = None
     """What `size` says; the runs are then one on each side of the border."""
+    grid: GridJudgement | None = None
+    """What `compare --grid` says; the runs are then one that holds and one that does not."""
     trials: tuple[Summary, ...] = ()
     """All runs of a search, of which `runs` shows some."""

@@ -5,9 +5,10 @@ Files are read, not mapped: pages of a mapping that was gone through count as th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +38,15 @@ class Blocks:
     """The records of a file, or of an array, in its order."""
 
     def __init__(
-        self, source: Path | Records, dtype: np.dtype[np.void], length: int, first: int = 0, last: int | None = None
+        self,
+        source: Path | IO[bytes] | Records,
+        dtype: np.dtype[np.void],
+        length: int,
+        first: int = 0,
+        last: int | None = None,
     ) -> None:
-        """`length`: how many records `source` has; of these the ones from number `first` on and before `last` are meant."""
+        """`source`: an open file is read without moving its position. `length`: how many records it has; of these the ones
+        from number `first` on and before `last` are meant."""
         self._source = source
         self.dtype = dtype
         self._length = length
@@ -120,4 +127,7 @@ class Blocks:
             return np.empty(0, self.dtype)
         if isinstance(self._source, Path):
             return np.fromfile(self._source, self.dtype, last - first, offset=first * self.dtype.itemsize)
-        return self._source[first:last]
+        if isinstance(self._source, np.ndarray):
+            return self._source[first:last]
+        data = os.pread(self._source.fileno(), (last - first) * self.dtype.itemsize, first * self.dtype.itemsize)
+        return np.frombuffer(data, self.dtype)

@@ -22,7 +22,8 @@ from profiling.errors import DataError, OutputError
 from profiling.manifests.secrets import redacted, redacted_words
 from profiling.measuring import samples as samples_module
 from profiling.measuring.blocks import Blocks, Readings
-from profiling.measuring.thinning import LONG, Thinned, thin
+from profiling.measuring.kept import kept
+from profiling.measuring.thinning import LONG, thin
 from profiling.measuring.totals import Summed, total
 from profiling.values import SCHEMA_VERSION, Image, KernelLog, Outcome, RunResult, Service, ServiceResult
 
@@ -220,10 +221,10 @@ def _alone(directory: Path, result: RunResult) -> _Series:
         samples = _mapped(path, blocks)
         _check(SAMPLES_FILE, Blocks.of(samples), _NEEDED_OF_SAMPLES, "t_ns", result.start_ns)
         return _Series(samples, Blocks.of(samples), len(samples))
-    thinned = _thinned(lambda: thin(blocks, len(blocks)), ((path, len(blocks), path.stat().st_mtime_ns),))
+    series = _made(lambda: _thinned(blocks, len(blocks)), ((path, len(blocks), path.stat().st_mtime_ns),))
     # The extremes of each field are in it, those of time as well.
-    _check(SAMPLES_FILE, Blocks.of(thinned.samples), _NEEDED_OF_SAMPLES, "t_ns", result.start_ns)
-    return _Series(thinned.samples, blocks, thinned.length)
+    _check(SAMPLES_FILE, Blocks.of(series.samples), _NEEDED_OF_SAMPLES, "t_ns", result.start_ns)
+    return series
 
 
 def _whole(parts: tuple[StoredRun, ...]) -> _Series:
@@ -237,15 +238,20 @@ def _whole(parts: tuple[StoredRun, ...]) -> _Series:
     key = tuple(
         (path, part.count, path.stat().st_mtime_ns) for path, part in zip(files, parts, strict=True) if part.count
     )
-    thinned = _thinned(lambda: thin(summed, length), key)
-    return _Series(thinned.samples, summed, thinned.length)
+    return _made(lambda: _thinned(kept(summed, parts[0].directory, length), length), key)
+
+
+def _thinned(readings: Readings, length: int) -> _Series:
+    """A long series with those that stay of it. `length`: how many there are at most."""
+    thinned = thin(readings, length)
+    return _Series(thinned.samples, readings, thinned.length)
 
 
 _Key = tuple[tuple[Path, int, int], ...]
 """Of each file its path, how many records it has, and when it was written to."""
 
 
-def _thinned(make: Callable[[], Thinned], key: _Key) -> Thinned:
+def _made(make: Callable[[], _Series], key: _Key) -> _Series:
     """What `make` gives, made once for each state of the files: a report reads a run several times."""
     found = _MADE.get(key)
     if found is None:
@@ -256,7 +262,7 @@ def _thinned(make: Callable[[], Thinned], key: _Key) -> Thinned:
     return found
 
 
-_MADE: dict[_Key, Thinned] = {}
+_MADE: dict[_Key, _Series] = {}
 
 
 def _part(directory: Path, result: RunResult, own: ServiceResult, requests: NDArray[np.void], log: Blocks) -> StoredRun:
