@@ -1,16 +1,21 @@
-"""What load driven through the toolkit reaches against Locust alone: `python -m benchmarks.load`, about four minutes.
+"""What load driven through the toolkit reaches against Locust alone: `python -m benchmarks.load`, about six minutes.
 
 The same fast server, the same kind of users (FastHttpUser, a closed loop without pauses, POST with a JSON body), in turns
-in one run: Locust by itself with a plain locustfile, Locust with ours alone (plan, checks, request log), and a whole run of the
-toolkit (cgroup and sampler as well). The server counts, so that nobody counts for himself. With `--processes N` both have N.
+in one run: Locust by itself with a plain locustfile, the same locustfile with our request log, our own users (plan, checks,
+request log), and whole runs of the toolkit with either (cgroup, sampler and live view as well). With `--processes N` all have N.
+
+All are looked at from outside in the same way, for `--seconds` in the middle of the load: requests as the server counts them, and
+the CPU time of each process as the kernel accounts for it. The requests per second hang on what else the machine does; CPU time
+per request does so much less.
 """
 
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import contextlib
 import http.client
-import json
+import math
 import os
 import signal
 import statistics
@@ -26,30 +31,32 @@ from typing import NamedTuple
 import msgspec
 
 from loadtests.driver import LoadProcess
-from loadtests.plan import LoadPlan, LoadStatus, RequestTemplate
+from loadtests.plan import LoadPlan, RequestTemplate
 from loadtests.requestlog import RECORD_SIZE, brought_here
 from loadtests.workers import Workers
-from profiling.measuring.events import Silent
 from profiling.measuring.measure import RunPlan, measure
 from profiling.measuring.readiness import free_port, is_ready
+from profiling.measuring.sandboxes import tree
 from profiling.measuring.sandboxes.cgroup import CgroupSandbox
 from profiling.values import Limits, Service, Target
+from reports.live import LiveView
 
 WANTED = 0.95
 USERS = 8
 
 SERVER = """
-import asyncio, json, sys, time
+import asyncio, sys
 
 ANSWER = b"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\n\\r\\n%s"
 CHAT = b'{"response": "hello"}'
-seen = [0, 0.0, 0.0]
+seen = 0
 
 class Connection(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport, self.data = transport, b""
 
     def data_received(self, data):
+        global seen
         self.data += data
         head, found, rest = self.data.partition(b"\\r\\n\\r\\n")
         if not found:
@@ -59,13 +66,10 @@ class Connection(asyncio.Protocol):
             return
         self.data = b""
         if head.startswith(b"POST"):
-            now = time.monotonic()
-            seen[0], seen[1], seen[2] = seen[0] + 1, seen[1] or now, now
+            seen += 1
             body = CHAT
         else:
-            body = json.dumps(seen).encode()
-            if head.startswith(b"GET /count"):
-                seen[:] = [0, 0.0, 0.0]
+            body = b"%d" % seen
         self.transport.write(ANSWER % (len(body), body))
 
 async def main():
@@ -76,18 +80,7 @@ asyncio.run(main())
 """
 
 PLAIN = """
-import time
-from locust import FastHttpUser, events, task
-
-spent = []
-
-@events.test_start.add_listener
-def begin(**_):
-    spent.append(time.process_time())
-
-@events.test_stop.add_listener
-def end(**_):
-    open("cpu", "w").write(str(time.process_time() - spent[0]))
+from locust import FastHttpUser, task
 
 class Chat(FastHttpUser):
     @task
@@ -98,36 +91,83 @@ class Chat(FastHttpUser):
 REQUEST = RequestTemplate(queries=("Where is my parcel?",))
 
 
+WARM_UP_S, RESERVE_S = 0.5, 2.5
+"""Of the load before and after the time that counts; the latter so long, since on a busy machine we may look late."""
+PATIENCE_S = 60.0
+TRIES = 5
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
 class Reached(NamedTuple):
-    """Requests per second, and microseconds of the generator's CPU time for each."""
+    """Requests per second, and microseconds of CPU time for each of them: of Locust, of the server, of all else of ours."""
 
     rps: float
-    cpu_us: float
+    locust_us: float
+    server_us: float
+    other_us: float
 
 
-class Counted(NamedTuple):
-    """What the server saw: requests, and the seconds from the first to the last."""
+class TooLateError(Exception):
+    """The load was over before we looked for the last time."""
 
+
+class Look(NamedTuple):
+    """How it stands: ns of CLOCK_MONOTONIC, requests so far, CPU seconds so far of (Locust, server, all else)."""
+
+    at_ns: int
     requests: int
-    seconds: float
-
-    def with_cpu(self, cpu_s: float) -> Reached:
-        return Reached(self.requests / self.seconds if self.seconds else 0.0, cpu_s / max(self.requests, 1) * 1e6)
+    cpu_s: tuple[float, float, float]
 
 
-def counted(port: int) -> Counted:
-    """Since it was last asked."""
+def answered(port: int) -> int:
+    """Requests that the server has answered so far; 0 while it does not listen."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    with contextlib.closing(connection):
-        connection.request("GET", "/count")
-        count, first, last = json.loads(connection.getresponse().read())
-    return Counted(count, last - first)
+    with contextlib.closing(connection), contextlib.suppress(ConnectionError):
+        connection.request("GET", "/seen")
+        return int(connection.getresponse().read())
+    return 0
 
 
-def cpu_s(work: Path) -> float:
-    """CPU time of the generator, from the first to the last moment of the plan; of several the busiest one's."""
-    status = msgspec.json.decode((work / "load-status.json").read_bytes(), type=LoadStatus)
-    return (status.cpu_share or 0.0) * ((status.ended_ns or 0) - (status.started_ns or 0)) / 1e9
+def look(port: int) -> Look:
+    """`else` is this process as well: the toolkit's own work is done in it."""
+    spent = [0.0, 0.0, 0.0]
+    sending = False
+    for pid in (os.getpid(), *tree.descendants(os.getpid(), tree.parents())):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            kind = 0 if b"\0locust\0" in command else 1 if b"server.py" in command else 2
+            spent[kind] += (int(fields[11]) + int(fields[12])) / TICKS  # utime and stime, proc_pid_stat(5)
+            sending |= kind == 0 and fields[0] != "Z"
+    if not sending:
+        raise TooLateError
+    return Look(time.monotonic_ns(), answered(port), (spent[0], spent[1], spent[2]))
+
+
+def watched(port: int, seconds: int) -> Reached:
+    """What is reached, for so many seconds, by a load that somebody is about to send. Raises TooLateError."""
+    limit = time.monotonic() + PATIENCE_S
+    while not answered(port):
+        if time.monotonic() > limit:
+            raise TimeoutError("nothing was sent")
+        time.sleep(0.05)
+    ends = time.monotonic() + WARM_UP_S + seconds + RESERVE_S
+    time.sleep(WARM_UP_S)
+    first = look(port)
+    time.sleep(seconds)
+    last = look(port)
+    if time.monotonic() > ends - 1:  # the load began a little before we saw it
+        raise TooLateError
+    requests = last.requests - first.requests
+    cpu_us = [(after - before) / requests * 1e6 for before, after in zip(first.cpu_s, last.cpu_s, strict=True)]
+    return Reached(requests / (last.at_ns - first.at_ns) * 1e9, *cpu_us)
+
+
+@contextlib.contextmanager
+def watching(port: int, seconds: int) -> Iterator[concurrent.futures.Future[Reached]]:
+    """Beside what is done within; its answer is there afterwards."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        yield pool.submit(watched, port, seconds)
 
 
 @contextlib.contextmanager
@@ -146,53 +186,69 @@ def serving(folder: Path) -> Iterator[int]:
 def alone(folder: Path, seconds: int, processes: int) -> Reached:
     """Locust as somebody would start it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
-    with serving(folder) as port:
+    with serving(folder) as port, watching(port, seconds) as reached:
         command = [sys.executable, "-m", "locust", "-f", str(folder / "plain.py"), "--headless", "--only-summary"]
-        command += ["--host", f"http://127.0.0.1:{port}", "-u", str(USERS), "-r", str(USERS), "-t", f"{seconds}s"]
+        command += [
+            "--host",
+            f"http://127.0.0.1:{port}",
+            "-u",
+            str(USERS),
+            "-r",
+            str(USERS),
+            "-t",
+            f"{math.ceil(WARM_UP_S + seconds + RESERVE_S)}s",
+        ]
         if processes > 1:
             command += ["--processes", str(processes), "--master-port", str(master := free_port())]
             command += ["--master-bind-port", str(master)]
         subprocess.run(command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        return counted(port).with_cpu(float((folder / "cpu").read_text()))
+    return reached.result()
 
 
 def plan(seconds: int, processes: int) -> LoadPlan:
-    load = LoadPlan.constant(USERS, seconds)
+    load = LoadPlan.constant(USERS, math.ceil(WARM_UP_S + seconds + RESERVE_S))
     return load if processes == 1 else msgspec.structs.replace(load, workers=Workers(processes=processes))
 
 
-def with_log(folder: Path, seconds: int, processes: int) -> Reached:
-    """Our users and our log, without a sampler and a limit."""
-    with serving(folder) as port, tempfile.TemporaryDirectory(dir=folder) as work:
-        log = Path(work) / "requests.bin"
-        url = f"http://127.0.0.1:{port}"
-        with LoadProcess.start(url, plan(seconds, processes), REQUEST, log, Path(work) / "load") as load:
-            load.wait()
-        return counted(port).with_cpu(cpu_s(Path(work) / "load"))
+def with_log(folder: Path, seconds: int, processes: int, locustfile: Path | None = None) -> Reached:
+    """The request log, without a sampler and a limit; our users, or those of `locustfile`."""
+    with (
+        serving(folder) as port,
+        tempfile.TemporaryDirectory(dir=folder) as work,
+        watching(port, seconds) as reached,
+        LoadProcess.start(
+            f"http://127.0.0.1:{port}",
+            plan(seconds, processes),
+            REQUEST,
+            Path(work) / "requests.bin",
+            Path(work) / "load",
+            locustfile=locustfile,
+        ) as load,
+    ):
+        load.wait()
+    return reached.result()
 
 
-def whole(folder: Path, seconds: int, processes: int) -> Reached:
-    """A run as any measuring command makes it."""
+def whole(folder: Path, seconds: int, processes: int, locustfile: Path | None = None) -> Reached:
+    """A run as any measuring command makes it, on a terminal."""
     command = (sys.executable, str(folder / "server.py"), "{host}", "{port}")
+    service = Service(command=command, directory=str(folder), ready="/")
     target = Target(
-        name="fast", services=(Service(command=command, directory=str(folder), ready="/"),), request=REQUEST
+        name="fast", services=(service,), request=REQUEST, locustfile=str(locustfile) if locustfile else None
     )
     port = free_port()
-    found: list[Counted] = []
-
-    class Counting(Silent):
-        """Asks the server once the load is over and before it is stopped."""
-
-        def notify(self, event: object, /) -> None:
-            if getattr(event, "phase", "") == "settle" and not found:
-                found.append(counted(port))
-
-    with contextlib.closing(CgroupSandbox()) as sandbox, tempfile.TemporaryDirectory(dir=folder) as out:
-        limits = Limits(memory_bytes=128 << 20)
-        load = plan(seconds, processes)
-        run = RunPlan(name="fast", target=target, limits=limits, load=load, port=port, cold=None, settle_s=0.2)
-        measure(run, sandbox, Path(out), Counting())
-        return found[0].with_cpu(cpu_s(Path(out) / "load"))
+    limits = Limits(memory_bytes=128 << 20)
+    load = plan(seconds, processes)
+    run = RunPlan(name="fast", target=target, limits=limits, load=load, port=port, cold=None, settle_s=0.2)
+    with (
+        contextlib.closing(CgroupSandbox()) as sandbox,
+        tempfile.TemporaryDirectory(dir=folder) as out,
+        Path(os.devnull).open("w", encoding="utf-8") as terminal,
+        watching(port, seconds) as reached,
+        LiveView(terminal, colour=True) as view,
+    ):
+        measure(run, sandbox, Path(out), view)
+    return reached.result()
 
 
 def record_us() -> float:
@@ -205,38 +261,62 @@ def record_us() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=int, default=6)
+    parser.add_argument("--seconds", type=int, default=4, help="of each load that count")
     parser.add_argument("--processes", type=int, default=1)
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    ways: dict[str, Callable[[Path, int, int], Reached]] = {
-        "Locust alone, a plain locustfile": alone,
-        "our users and request log": with_log,
-        "a whole run: limit, sampler, request log": whole,
-    }
-    found: dict[str, list[Reached]] = {name: [] for name in ways}
+    base = "Locust alone, a plain locustfile"
+    found: dict[str, list[Reached]] = {}
     with tempfile.TemporaryDirectory(prefix="oomproof-load-") as name:
         folder = Path(name)
         (folder / "server.py").write_text(SERVER)
-        (folder / "plain.py").write_text(PLAIN)
+        plain = folder / "plain.py"
+        plain.write_text(PLAIN)
+        ways: dict[str, Callable[[], Reached]] = {
+            base: lambda: alone(folder, asked.seconds, asked.processes),
+            "that locustfile with our request log": lambda: with_log(folder, asked.seconds, asked.processes, plain),
+            "our users and request log": lambda: with_log(folder, asked.seconds, asked.processes),
+            "a whole run of that locustfile": lambda: whole(folder, asked.seconds, asked.processes, plain),
+            "a whole run of our users": lambda: whole(folder, asked.seconds, asked.processes),
+        }
         for number in range(asked.rounds):
             order = list(ways) if number % 2 == 0 else list(reversed(ways))  # whoever comes first gets no advantage
             for way in order:
-                found[way].append(ways[way](folder, asked.seconds, asked.processes))
+                found.setdefault(way, []).append(in_time(ways[way]))
     print(
         f"{os.cpu_count()} CPUs, {USERS} users, {asked.processes} process(es), {asked.rounds} rounds of {asked.seconds} s\n"
     )
     print(f"The master of several takes {record_us():.1f} µs to bring one record here.\n")
-    print("| | requests/s, median (lowest to highest) | of Locust alone, median of the rounds | CPU per request |")
-    print("| --- | --- | --- | --- |")
-    base = found["Locust alone, a plain locustfile"]
-    for way, reached in found.items():
-        rates = [one.rps for one in reached]
-        ratio = statistics.median(rate / other.rps for rate, other in zip(rates, base, strict=True))
-        mark = "" if reached is base else f" {'✓' if ratio >= WANTED else '✗'} (wanted {WANTED:.0%})"
-        cpu_us = statistics.median(one.cpu_us for one in reached)
-        rate = f"{statistics.median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f})"
-        print(f"| {way} | {rate} | {ratio:.1%}{mark} | {cpu_us:,.0f} µs |")
+    print(
+        "| | requests/s, median (lowest to highest) | of Locust alone, median of the rounds (lowest to highest)"
+        " | Locust's CPU per request, median | against Locust alone | server, all else |"
+    )
+    print("| --- | --- | --- | --- | --- | --- |")
+    for way in ways:
+        print(row(way, found[way], found[base]))
+
+
+def in_time(way: Callable[[], Reached]) -> Reached:
+    """What it reached, made again where the machine was so busy that we looked too late."""
+    for _ in range(TRIES):
+        with contextlib.suppress(TooLateError):
+            return way()
+    raise SystemExit("this machine is too busy: each load was over before it could be looked at")
+
+
+def row(way: str, found: list[Reached], base: list[Reached]) -> str:
+    """One way's line of the table; `base`: what was reached beside it in each round."""
+    rates = [one.rps for one in found]
+    ratios = [one.rps / other.rps for one, other in zip(found, base, strict=True)]
+    ratio = statistics.median(ratios)
+    mark = "" if found is base else f" {'✓' if ratio >= WANTED else '✗'}"
+    costs = statistics.median(one.locust_us / other.locust_us for one, other in zip(found, base, strict=True))
+    locust_us, server_us, other_us = (statistics.median(one[kind] for one in found) for kind in (1, 2, 3))
+    return (
+        f"| {way} | {statistics.median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f})"
+        f" | {ratio:.1%} ({min(ratios):.0%} to {max(ratios):.0%}){mark}"
+        f" | {locust_us:,.0f} µs | {costs:.0%} | {server_us:,.0f} µs, {other_us:,.0f} µs |"
+    )
 
 
 if __name__ == "__main__":

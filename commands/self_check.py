@@ -95,7 +95,10 @@ def self_check(ctx: click.Context, /, runs: int, sandbox: str, out: str, as_json
             "self-check plants its ballast in a cgroup of this machine", "use --sandbox cgroup and a command"
         )
     directory = bench.new_directory(out, "self-check")
-    with bench.watching(job.notes) as observer, open_sandbox("cgroup", job.target, observer) as opened:
+    with (
+        bench.watching(job.notes) as observer,
+        open_sandbox("cgroup", job.target, observer, job.load.workers) as opened,
+    ):
         pools = record_pools(job, opened, directory, observer, shares=_PLANTED, runs=runs)
     if pools.problem:
         click.echo(f"Nothing can be said: a run did not hold: {pools.problem}.", err=True)

@@ -24,6 +24,8 @@ __all__ = ["LOCUSTFILE", "LoadError", "LoadProcess"]
 _LISTENER_RAISED: Final = 2  # Locust's exit code for a fault in an event listener, ours or the locustfile's
 _END_ALLOWANCE_S: Final = 15.0
 _POLL_S: Final = 0.02
+_PARTING_S: Final = 4.0
+"""So long a master may take to tell workers on other machines that it goes; Locust sleeps for two seconds in it."""
 _QUOTED_LINES: Final = 8
 _QUOTED_BYTES: Final = 16_384
 
@@ -188,7 +190,18 @@ class LoadProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._plan.workers is not None and self._plan.workers.remote:
+            self._let_workers_go()
         self.kill()
+
+    def _let_workers_go(self) -> None:
+        """They are told, else they take ten seconds to see that their master is gone, and the next load waits for them."""
+        self._stop_asked = True
+        limit = time.monotonic() + _PARTING_S
+        if not self._ended():
+            self._signal(signal.SIGINT)
+        while not self._ended() and time.monotonic() < limit:
+            time.sleep(_POLL_S)
 
     def _new_deadline(self) -> float:
         return (

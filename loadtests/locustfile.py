@@ -4,17 +4,15 @@ locust -f loadtests/locustfile.py --host http://127.0.0.1:8000
 """
 
 import json
-import logging
 import sys
 import time
 from collections.abc import Callable
-from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
 
 import gevent
 from locust import FastHttpUser, events, task
-from locust.exception import StopUser
+from locust.exception import CatchResponseError, StopUser
 
 # Locust puts this file's folder on the path, not the one that makes `loadtests` a package. First, for
 # the time of the import only, so that nothing of ours shadows what a user's locustfile imports.
@@ -24,7 +22,8 @@ try:
     from loadtests import plan, recording
     from loadtests.bodycheck import compile_body_check
     from loadtests.requestlog import RequestOutcome
-    from loadtests.session import Attempt
+    from loadtests.sending import Answer, Message, Sender
+    from loadtests.session import CONTEXT_KEY, Attempt
     from loadtests.shapes import PlanShape
 finally:
     sys.path.remove(_ROOT)
@@ -35,8 +34,6 @@ _DEFAULT_USERS = 8
 _FOR_EVER_S = 1e6
 _KEPT_MESSAGES = 100
 
-logger = logging.getLogger(__name__)
-
 _session = recording.session()
 recording.install()
 if _session is None:
@@ -45,30 +42,9 @@ if _session is None:
 else:
     _plan = _session.job.plan
     _template = _session.job.request
+_told = _session is None or _session.job.custom_locustfile
+"""Whether anybody listens to Locust's events: its own web page, or a locustfile built on this one."""
 _queries = _template.queries or plan.read_queries(plan.DEFAULT_QUERIES_PATH)
-
-
-class _AnyStatus:
-    """Stands in for the client's set of statuses: whether one is right is ours to say.
-
-    Otherwise the client decodes the body of an error answer as UTF-8 for its message, and an answer
-    that is not UTF-8 raises instead of being counted.
-    """
-
-    def __contains__(self, status: object) -> bool:
-        return True
-
-
-class _QuickCookieJar(CookieJar):
-    """Keeps cookies like its base, but costs next to nothing with a service that sets none."""
-
-    def add_cookie_header(self, request: Any) -> None:
-        if self._cookies:  # type: ignore[attr-defined]
-            super().add_cookie_header(request)
-
-    def extract_cookies(self, response: Any, request: Any) -> None:
-        if "set-cookie" in response.headers:
-            super().extract_cookies(response, request)
 
 
 _check_body = None
@@ -99,7 +75,7 @@ class ChatUser(FastHttpUser):
     # With a locustfile of the user's own, this file only brings the plan and the request log.
     abstract = _session is not None and _session.job.custom_locustfile
 
-    # These bound a single network operation; the whole exchange is bounded below.
+    # These bound a single network operation of Locust's own client, in case somebody who builds upon this one uses it.
     connection_timeout = _plan.request_timeout_s
     network_timeout = _plan.request_timeout_s
     concurrency = 1
@@ -110,13 +86,10 @@ class ChatUser(FastHttpUser):
         self._number = recording.number_user(self)
         self._session_id = plan.session_id(_plan.seed, self._number)
         self._queries = plan.query_sequence(_queries, _plan.seed, self._number)
-        self._headers = _headers()
-        self._messages: dict[str, tuple[str, bytes | None]] = {}
+        self._messages: dict[str, Message] = {}
         self._pause_s = 0.0
         self._leaving = False
-        agent: Any = self.client.client
-        agent.valid_response_codes = _AnyStatus()
-        self.client.cookiejar = agent.cookiejar = _QuickCookieJar()
+        self._sender = Sender(self.client, _template.method, _headers(), _plan.request_timeout_s)
 
     def wait_time(self) -> float:
         """Seconds until the next request may be thought of. Locust ends a user that waits at once."""
@@ -140,20 +113,18 @@ class ChatUser(FastHttpUser):
                 self._rest(_FOR_EVER_S)
             if _session.schedule is not None:
                 intended_ns = self._wait_until_due(_session.schedule)
-        path, body = self._message(next(self._queries))
-        outcome = self._exchange(path, body, intended_ns)
+        outcome = self._ask(self._message(next(self._queries)), intended_ns)
         failed_to_connect = outcome is RequestOutcome.CONNECTION_ERROR
         self._pause_s = _plan.connection_error_wait_s if failed_to_connect else _plan.think_time_s
 
-    def _message(self, query: str) -> tuple[str, bytes | None]:
+    def _message(self, query: str) -> Message:
         message = self._messages.get(query)
         if message is None:
             values = {"session": self._session_id, "query": query}
-            path = plan.substitute_path(_template.path, **values)
             body = None
             if _template.json is not None:
                 body = json.dumps(plan.substitute(_template.json, **values)).encode()
-            message = path, body
+            message = self._sender.message(plan.substitute_path(_template.path, **values), body)
             if len(self._messages) < _KEPT_MESSAGES:
                 self._messages[query] = message
         return message
@@ -179,47 +150,57 @@ class ChatUser(FastHttpUser):
             raise
         return due_ns
 
-    def _exchange(self, path: str, body: bytes | None, intended_ns: int | None) -> RequestOutcome:
-        attempt = Attempt(self._number, intended_ns, judged=True)
-        send: Callable[..., Any] = self.client.request
-        limit = gevent.Timeout.start_new(_plan.request_timeout_s)
-        try:
-            answer = send(
-                _template.method,
-                path,
-                name=_template.path,
-                data=body,
-                headers=self._headers,
-                catch_response=True,
-                context=attempt.context,
-            )
-        except Exception as error:
-            # Whatever it is: an answer that the client cannot read; `recording` has written it down.
-            logger.debug("unreadable answer: %r", error)
-            return RequestOutcome.UNEXPECTED_BODY
-        finally:
-            limit.close()
-        attempt.finished_ns = time.monotonic_ns()
-        with answer as response:
-            attempt.outcome = _judge(response)
-        if attempt.outcome is RequestOutcome.TIMEOUT:
-            # A time-out while sending leaves the client's only connection slot taken.
-            self.client.client.clientpool.close()
-        return attempt.outcome
+    def _ask(self, message: Message, intended_ns: int | None) -> RequestOutcome:
+        attempt = Attempt(self._number, intended_ns)
+        if _session is None:
+            answer = self._sender.exchange(message)
+            attempt.finished_ns = time.monotonic_ns()
+            outcome = _judge(answer)
+        else:
+            _session.sending(attempt)
+            try:
+                answer = self._sender.exchange(message)
+            except gevent.GreenletExit:
+                _session.cut(attempt)
+                raise
+            attempt.finished_ns = time.monotonic_ns()
+            outcome = _judge(answer)
+            _session.record(attempt, outcome, answer.status_code, len(answer.content))
+        if _told:
+            self._tell(attempt, answer, outcome)
+        return outcome
+
+    def _tell(self, attempt: Attempt, answer: Answer, outcome: RequestOutcome) -> None:
+        """As Locust's own client tells whoever listens."""
+        took_ns = time.monotonic_ns() - attempt.sent_ns
+        self.environment.events.request.fire(
+            request_type=_template.method,
+            name=_template.path,
+            response_time=((attempt.finished_ns or 0) - attempt.sent_ns) / 1e6,
+            response_length=len(answer.content),
+            response=answer,
+            context={**self.context(), CONTEXT_KEY: attempt},
+            exception=None if outcome is RequestOutcome.OK else answer.error or CatchResponseError(_problem(answer)),
+            start_time=time.time() - took_ns / 1e9,
+            url=f"{self.host}{_template.path}",
+        )
 
 
-def _judge(response: Any) -> RequestOutcome:
-    error = response.request_meta["exception"]
-    if error is not None:
-        return recording.classify(error, 0)
-    if response.status_code != _template.expect_status:
-        response.failure(f"status {response.status_code} instead of {_template.expect_status}")
+def _judge(answer: Answer) -> RequestOutcome:
+    if answer.failure is not None:
+        return answer.failure
+    if answer.status_code != _template.expect_status:
         return RequestOutcome.UNEXPECTED_STATUS
     if _check_body is not None:
         try:
-            _check_body(response.content or b"")
-        except ValueError as problem:  # JSON, Unicode and schema errors alike
-            response.failure(f"unexpected body: {problem}")
+            _check_body(answer.content)
+        except ValueError:  # JSON, Unicode and schema errors alike
             return RequestOutcome.UNEXPECTED_BODY
-    response.success()
     return RequestOutcome.OK
+
+
+def _problem(answer: Answer) -> str:
+    """What is wrong with an answer that came, in words."""
+    if answer.status_code != _template.expect_status:
+        return f"status {answer.status_code} instead of {_template.expect_status}"
+    return "unexpected body"

@@ -95,6 +95,8 @@ def _on_request(
     if current is None:
         return
     attempt = (context or {}).get(CONTEXT_KEY)
+    if attempt is not None and attempt.recorded:  # our own users record for themselves
+        return
     if attempt is None:
         # Some other client fired the event: all that is known is how long it took, on the wall clock.
         attempt = Attempt(UNKNOWN_USER)
@@ -106,9 +108,9 @@ def _on_request(
         # A user may look at the answer for a while before the event is fired.
         attempt.finished_ns = attempt.sent_ns + int(response_time * 1e6)
     status = int(getattr(response, "status_code", 0) or 0)
-    outcome = attempt.outcome if attempt.outcome is not None else classify(exception, status)
+    outcome = classify(exception, status)
     current.record(attempt, outcome, status, int(response_length or 0))
-    if outcome is RequestOutcome.CONNECTION_ERROR and not attempt.judged:
+    if outcome is RequestOutcome.CONNECTION_ERROR:
         gevent.sleep(current.job.plan.connection_error_wait_s)
 
 
@@ -179,10 +181,11 @@ def _observe(client: type) -> None:
         current = session()
         if current is None:
             return original(self, *args, context=context or {}, **kwargs)
-        attempt = (context or {}).get(CONTEXT_KEY) or Attempt(_current_user())
+        user = getattr(self, "user", None)
+        attempt = Attempt(_current_user() if user is None else number_user(user))
         current.sending(attempt)
         try:
-            return original(self, *args, context={**(context or {}), **attempt.context}, **kwargs)
+            return original(self, *args, context={**(context or {}), CONTEXT_KEY: attempt}, **kwargs)
         except gevent.GreenletExit:
             current.cut(attempt)
             raise

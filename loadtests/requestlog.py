@@ -79,13 +79,26 @@ class RequestRecord(NamedTuple):
 
 def pack(record: RequestRecord) -> bytes:
     """The `RECORD_SIZE` bytes of a record. Counts that do not fit their field are clipped to it."""
-    # Unpacked at once: by name each field costs a look-up, for every request of the load.
-    intended_ns, sent_ns, finished_ns, size, user, active_users, status, outcome, clock = record
+    return pack_fields(*record)
+
+
+def pack_fields(
+    intended_ns: int,
+    sent_ns: int,
+    finished_ns: int,
+    response_bytes: int,
+    user: int,
+    active_users: int,
+    status: int,
+    outcome: int,
+    clock: int = 0,
+) -> bytes:
+    """As `pack`, for each request of a load: to make the record first would cost as much again."""
     return _RECORD.pack(
         intended_ns,
         sent_ns,
         finished_ns,
-        size if size < 0xFFFF_FFFF else 0xFFFF_FFFF,
+        response_bytes if response_bytes < 0xFFFF_FFFF else 0xFFFF_FFFF,
         user,
         active_users if active_users < 0xFFFF else 0xFFFF,
         status if -0x8000 <= status <= 0x7FFF else 0,

@@ -17,7 +17,7 @@ from gevent.socket import wait_read
 from loadtests.plan import LoadJob, LoadStatus, SendSchedule
 from loadtests.processor import wanted_s
 from loadtests.pruning import prune
-from loadtests.requestlog import UNKNOWN_USER, RequestLogWriter, RequestOutcome, RequestRecord
+from loadtests.requestlog import UNKNOWN_USER, RequestLogWriter, RequestOutcome, pack_fields
 
 CONTEXT_KEY: Final = "oomproof_attempt"
 PRUNE_INTERVAL_S: Final = 60.0
@@ -30,35 +30,23 @@ _NOTHING: Final = 1 << 62  # a place in the schedule after all that is due
 logger = logging.getLogger(__name__)
 
 
-def _not_counted(*_: Any, **__: Any) -> None:
-    """Stands in for Locust's statistics."""
-
-
 class Attempt:
     """One request under way. Travels to the listener in Locust's request context."""
 
-    __slots__ = ("finished_ns", "intended_ns", "judged", "outcome", "recorded", "sent_ns", "user")
+    __slots__ = ("finished_ns", "intended_ns", "recorded", "sent_ns", "user")
 
-    def __init__(self, user: int, intended_ns: int | None = None, *, judged: bool = False) -> None:
+    def __init__(self, user: int, intended_ns: int | None = None) -> None:
         self.user = user
         self.sent_ns = time.monotonic_ns()
         self.intended_ns = self.sent_ns if intended_ns is None else intended_ns
         self.finished_ns: int | None = None
-        self.outcome: RequestOutcome | None = None
-        # True for our own users, who say themselves what the outcome is and how long they wait after it.
-        self.judged = judged
         self.recorded = False
-
-    @property
-    def context(self) -> dict[str, Any]:
-        """What to pass to the client as `context`."""
-        return {CONTEXT_KEY: self}
 
 
 class Sink(Protocol):
     """Takes the records: a file, or the master."""
 
-    def append(self, record: RequestRecord) -> None: ...
+    def append_packed(self, records: bytes) -> None: ...
     def flush(self) -> None: ...
     def close(self) -> None: ...
 
@@ -96,9 +84,6 @@ class Session:
         self._sink = sink or RequestLogWriter(Path(self.job.log_path))
         self.crew = crew
         self._reports = sink is None  # a worker tells its master instead, at the end
-        if not self.job.custom_locustfile:
-            # Locust's own counts, that nobody reads here, would cost more than the log that is read.
-            environment.stats.log_request = environment.stats.log_error = _not_counted
         # The command line knows whole seconds only.
         environment.stop_timeout = self.job.plan.stop_timeout_s
         # Locust's own reaction to SIGINT is a KeyboardInterrupt in whatever code happens to run, and it
@@ -181,7 +166,7 @@ class Session:
             self.report(completed=completed)
             return
         while self.schedule is not None and (due := self.schedule.take()) is not None and due < now:
-            self._append(RequestRecord(due, now, now, 0, UNKNOWN_USER, self._active(), 0, RequestOutcome.NOT_SENT))
+            self._append(pack_fields(due, now, now, 0, UNKNOWN_USER, self._active(), 0, RequestOutcome.NOT_SENT))
 
     def cut_all(self) -> None:
         """Requests that are still under way count as cut."""
@@ -227,7 +212,7 @@ class Session:
         self._in_flight.discard(attempt)
         finished_ns = attempt.finished_ns if attempt.finished_ns is not None else time.monotonic_ns()
         self._append(
-            RequestRecord(
+            pack_fields(
                 attempt.intended_ns,
                 attempt.sent_ns,
                 finished_ns,
@@ -269,10 +254,10 @@ class Session:
     def _active(self) -> int:
         return 0 if self._runner is None else int(self._runner.user_count)
 
-    def _append(self, record: RequestRecord) -> None:
+    def _append(self, record: bytes) -> None:
         assert self._sink is not None
         try:
-            self._sink.append(record)
+            self._sink.append_packed(record)
         except OSError as error:
             self.cannot_write(error)
 

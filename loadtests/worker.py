@@ -18,7 +18,7 @@ from locust.exception import RPCError
 from loadtests import messages
 from loadtests.messages import Begin, Done, Hello, Probe, Records, packed, parsed
 from loadtests.pruning import prune
-from loadtests.requestlog import FLUSH_INTERVAL_S, RECORD_SIZE, RequestRecord, pack
+from loadtests.requestlog import FLUSH_INTERVAL_S, RECORD_SIZE
 from loadtests.session import PRUNE_INTERVAL_S, Session
 from loadtests.workers import PROTOCOL
 
@@ -37,9 +37,9 @@ class RecordSender:
         self._pending = bytearray()
         self._flushed_at = time.monotonic()
 
-    def append(self, record: RequestRecord) -> None:
-        """Adds one record."""
-        self._pending += pack(record)
+    def append_packed(self, records: bytes) -> None:
+        """Adds whole records."""
+        self._pending += records
         if time.monotonic() - self._flushed_at >= FLUSH_INTERVAL_S:
             self.flush()
 

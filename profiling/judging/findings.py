@@ -264,12 +264,14 @@ def _answers(run: AnalysedRun, budget: Budget) -> list[Finding]:
     summary = run.summary
     found = []
     if summary.requests and summary.failures > budget.max_failures * summary.requests:
+        dark = ""
+        if summary.dark_share is not None:  # a load of a second or two has no second to look at
+            dark = f"; no answer at all in {format_percent(summary.dark_share)} of the seconds"
         found.append(
             Finding(
                 id="failures",
                 level="fail",
-                message=f"{summary.failures:,} of {summary.requests:,} requests failed; no answer at all in"
-                f" {format_percent(summary.dark_share)} of the seconds",
+                message=f"{summary.failures:,} of {summary.requests:,} requests failed{dark}",
                 hint="a refused connection, a wrong status, a wrong body and a timeout all count",
             )
         )

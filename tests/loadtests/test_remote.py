@@ -205,6 +205,20 @@ def test_workers_notice_that_the_master_is_gone(two: list[Elsewhere], bench: Ben
         assert "the load was broken off" in said
 
 
+def test_workers_of_a_load_that_is_given_up_are_free_for_the_next(two: list[Elsewhere], bench: Bench) -> None:
+    here, port = two[0].here, free_port()
+    worker = two[0].join(port)
+    with ended(worker), serving(host=here) as server:
+        plan = by_others(LoadPlan.constant(1, 0.5, think_time_s=0.02), here, port, count=1)
+        with bench.start(server.url, plan, hold=True) as load:  # as where the service dies before it is ready
+            until(lambda: load.ready)
+        with bench.start(server.url, plan) as load:
+            assert load.wait(WAIT_S).records > 0
+        worker.send_signal(signal.SIGINT)
+        said, _ = worker.communicate(timeout=20)
+    assert "the master is gone" not in said
+
+
 def test_what_remote_workers_cannot_reach_is_refused(bench: Bench) -> None:
     plan = by_others(LoadPlan.constant(2, 1.0), "127.0.0.1", 5557)
     for url in ("http://127.0.0.1:8000", "http://localhost:8000", "http://[::1]:8000"):

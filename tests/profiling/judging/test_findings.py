@@ -132,6 +132,13 @@ def test_one_failed_request_fails_without_a_budget(failed: int, found: bool) -> 
     assert ("failures" in ids(run, "fail")) is found
 
 
+def test_of_a_load_without_a_whole_second_no_share_of_its_seconds_is_said() -> None:
+    usual, short = result(), result(load_end_ns=(result().load_start_ns or 0) + 900_000_000)
+    load = np.concatenate([answers(100), failures(3)])
+    assert "3 of 103 requests failed; no answer at all in" in finding(judged(usual, load=load), "failures").message
+    assert finding(judged(short, load=load), "failures").message == "3 of 103 requests failed"
+
+
 @pytest.mark.parametrize(("failed", "found"), [(5, False), (6, True)])
 def test_failures_up_to_the_budget_are_kept_within_it(failed: int, found: bool) -> None:
     load = np.concatenate([answers(100 - failed), failures(failed)])
