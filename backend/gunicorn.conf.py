@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 from backend import prepared
+from backend.services import catalogue
 from backend.settings import Settings, SettingsError
 from backend.weights import ModelFilesError
 
@@ -23,7 +24,9 @@ _started = time.monotonic()
 # and no worker is started again and again. The codes are those of `python -m backend.prepare`.
 try:
     _settings = Settings.from_env()
-    prepared.require(_settings)
+    catalogue.check(_settings.services, _settings.workers)
+    if _settings.services.needs_model:
+        prepared.require(_settings)
 except (SettingsError, ModelFilesError) as _error:
     sys.stderr.write(f"{_error}\n")
     sys.exit(2 if isinstance(_error, SettingsError) else 4)

@@ -7,7 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _log = logging.getLogger(__name__)
 
@@ -20,6 +24,12 @@ class Model(Protocol):
 
     def predict(self, query: str) -> str:
         """The answer to one query; called by many threads at once."""
+
+    def embed(self, text: str) -> npt.NDArray[np.float32]:
+        """One vector of length 1; called by many threads at once."""
+
+    def answers(self) -> tuple[list[str], list[str], npt.NDArray[np.float32]]:
+        """What it can answer: names, texts, and a vector in each row."""
 
 
 Load = Callable[[], Model]

@@ -58,3 +58,12 @@ class ChatModel:
         if scores[best] < self._base.min_similarity:
             return self._base.fallback
         return self._base.entries[best].answer
+
+    def embed(self, text: str) -> npt.NDArray[np.float32]:
+        """A vector of length 1, as the questions' and answers' are. Thread-safe."""
+        return self._encoder.embed(text)
+
+    def answers(self) -> tuple[list[str], list[str], npt.NDArray[np.float32]]:
+        """The knowledge base's answers: names, texts, and a vector in each row."""
+        entries = self._base.entries
+        return [entry.id for entry in entries], [entry.answer for entry in entries], self._answers

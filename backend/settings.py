@@ -5,9 +5,24 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, cast
+
+from backend.environment import SettingsError, choice, whole_number
+from backend.services.settings import ServiceSettings
+
+__all__ = [
+    "CHECKPOINTS",
+    "DTYPES",
+    "ChatResponse",
+    "Checkpoint",
+    "Dtype",
+    "LifecycleName",
+    "Runtime",
+    "Settings",
+    "SettingsError",
+]
 
 LifecycleName = Literal["per-request", "singleton", "lazy"]
 Checkpoint = Literal["pickle", "safetensors"]
@@ -22,13 +37,6 @@ DTYPES: dict[Runtime, tuple[Dtype, ...]] = {
     "onnx": ("float32", "int8"),
 }
 """In which numbers each runtime can compute."""
-
-
-class SettingsError(ValueError):
-    """A variable holds a value that is not allowed. The message is one line for the person who set it."""
-
-    def __init__(self, name: str, value: str, allowed: str) -> None:
-        super().__init__(f"{name}={value!r} is not allowed: expected {allowed}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,8 @@ class Settings:
     torch_threads: int = 1
     """TORCH_THREADS: threads for one forward pass. With torch each inference thread has a team of its own; with onnx
     all share one."""
+    services: ServiceSettings = field(default_factory=ServiceSettings)
+    """Which services run here beside the chat, and where the others are."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
@@ -75,25 +85,26 @@ class Settings:
         """
         source = os.environ if env is None else env
         model_path = source.get("MODEL_PATH")
-        runtime = cast(Runtime, _choice(source, "MODEL_RUNTIME", "torch", tuple(DTYPES)))
+        runtime = cast(Runtime, choice(source, "MODEL_RUNTIME", "torch", tuple(DTYPES)))
         return cls(
             lifecycle=cast(
                 LifecycleName,
-                _choice(source, "MODEL_LIFECYCLE", "singleton", ("per-request", "singleton", "lazy")),
+                choice(source, "MODEL_LIFECYCLE", "singleton", ("per-request", "singleton", "lazy")),
             ),
-            checkpoint=cast(Checkpoint, _choice(source, "MODEL_CHECKPOINT", "pickle", CHECKPOINTS)),
+            checkpoint=cast(Checkpoint, choice(source, "MODEL_CHECKPOINT", "pickle", CHECKPOINTS)),
             runtime=runtime,
             dtype=_dtype(source, runtime),
             model_path=Path(model_path).expanduser().absolute() if model_path else None,
             cache_dir=_cache_dir(source),
-            chat_response=cast(ChatResponse, _choice(source, "CHAT_RESPONSE", "json", ("json", "raw"))),
-            workers=_whole_number(source, "WEB_CONCURRENCY", default=1, low=1, high=64),
-            threads=_whole_number(source, "THREADS", default=16, low=1, high=512),
+            chat_response=cast(ChatResponse, choice(source, "CHAT_RESPONSE", "json", ("json", "raw"))),
+            workers=whole_number(source, "WEB_CONCURRENCY", default=1, low=1, high=64),
+            threads=whole_number(source, "THREADS", default=16, low=1, high=512),
             host=_host(source),
-            port=_whole_number(source, "PORT", default=8000, low=1, high=65535),
-            preload=_choice(source, "PRELOAD", "1", ("1", "0")) == "1",
-            inference_threads=_whole_number(source, "INFERENCE_THREADS", default=2, low=1, high=64),
-            torch_threads=_whole_number(source, "TORCH_THREADS", default=1, low=1, high=64),
+            port=whole_number(source, "PORT", default=8000, low=1, high=65535),
+            preload=choice(source, "PRELOAD", "1", ("1", "0")) == "1",
+            inference_threads=whole_number(source, "INFERENCE_THREADS", default=2, low=1, high=64),
+            torch_threads=whole_number(source, "TORCH_THREADS", default=1, low=1, high=64),
+            services=ServiceSettings.from_env(source),
         )
 
     @property
@@ -103,28 +114,11 @@ class Settings:
         return f"{host}:{self.port}"
 
 
-def _choice(env: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:
-    value = env.get(name) or default
-    if value not in allowed:
-        raise SettingsError(name, value, "one of " + ", ".join(allowed))
-    return value
-
-
 def _dtype(env: Mapping[str, str], runtime: Runtime) -> Dtype:
-    value = cast(Dtype, _choice(env, "MODEL_DTYPE", "float32", DTYPES["torch"]))
+    value = cast(Dtype, choice(env, "MODEL_DTYPE", "float32", DTYPES["torch"]))
     if value not in DTYPES[runtime]:
         raise SettingsError("MODEL_DTYPE", value, f"one of {', '.join(DTYPES[runtime])} with MODEL_RUNTIME={runtime}")
     return value
-
-
-def _whole_number(env: Mapping[str, str], name: str, *, default: int, low: int, high: int) -> int:
-    value = env.get(name)
-    if not value:
-        return default
-    # int() alone would also take " 8", "+8", "1_000" and digits of other scripts.
-    if re.fullmatch(r"[0-9]{1,9}", value) is None or not low <= int(value) <= high:
-        raise SettingsError(name, value, f"a whole number from {low} to {high}")
-    return int(value)
 
 
 def _host(env: Mapping[str, str]) -> str:

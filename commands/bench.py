@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from profiling import reference
 from profiling.errors import InterruptedRunError, SetupError
 from profiling.experiments import record
 from profiling.experiments.record import Experiment
@@ -74,16 +75,22 @@ def prepare(target: Target, sandbox: Sandbox, observer: Observer) -> None:
     if not target.prepare or sandbox.image is not None:
         return
     observer.notify(PhaseStarted(run=target.name, phase="prepare"))
-    done = subprocess.run(
-        list(target.prepare),
-        cwd=target.service.directory,
-        env={**os.environ, **target.service.env},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    mend = reference.MADE_BY.get(target.name, "make setup")
+    try:
+        done = subprocess.run(
+            list(target.prepare),
+            cwd=target.service.directory,
+            env={**os.environ, **target.service.env},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise SetupError(
+            f"the environment of the target {target.name!r} is not there: no {target.prepare[0]}", mend
+        ) from error
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()][-2:]
         message = lines[0] if lines else f"{' '.join(target.prepare)} ended with exit status {done.returncode}"
-        raise SetupError(message, lines[1] if len(lines) > 1 else "make setup")
+        raise SetupError(message, lines[1] if len(lines) > 1 else mend)

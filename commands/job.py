@@ -66,7 +66,7 @@ def make_job(
     service for which nobody says one; None: that is an error. Raises ConfigError."""
     said = config_of(target, command)
     if said is None:
-        measured = reference.target(checkpoint or reference.CHECKPOINTS[0])
+        measured = reference.target(checkpoint or reference.CHECKPOINTS[0], name=target or reference.NAME)
         said = config.Config(
             target=measured,
             variants=reference.variants(),
@@ -78,7 +78,7 @@ def make_job(
             rate=None,
         )
     elif checkpoint is not None:
-        raise ConfigError("--checkpoint is for the reference target only", "leave it out")
+        raise ConfigError("--checkpoint is for the built-in targets only", "leave it out")
     memory_given = said.target.is_system or memory is not None or said.memory_bytes is not None
     if not memory_given:
         memory = otherwise_bytes
@@ -182,18 +182,18 @@ def make_load(
 
 
 def config_of(target: str | None, command: Sequence[str]) -> config.Config | None:
-    """The config that is meant; None for the reference target."""
+    """The config that is meant; None for a built-in target, which is `reference` where `target` does not say."""
     if command:
         if target is not None:
             raise ConfigError("both --target and a command after -- are given", "leave one of them out")
         return config.of_command(command, Path.cwd())
-    if target == reference.NAME:
+    if target in reference.MADE_BY:
         return None
     if target is not None:
         if not Path(target).is_file():
             raise ConfigError(
                 f"--target {target}: no such file, and no built-in target has that name",
-                f"name a config file, or the built-in target: {reference.NAME}",
+                f"name a config file, or a built-in target: {', '.join(reference.MADE_BY)}",
             )
         return config.read(Path(target))
     found = config.find(Path.cwd())
@@ -217,7 +217,7 @@ def choose_variants(job: Job, names: Sequence[str]) -> tuple[Variant, ...]:
         return (Variant(name=job.target.name),)
     known = {variant.name: variant for variant in job.variants}
     if not names:
-        return job.variants[:2] if job.target.name == reference.NAME else job.variants
+        return job.variants[:2] if job.target.name in reference.MADE_BY else job.variants
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)

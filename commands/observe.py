@@ -114,7 +114,8 @@ def _plan(
     if url is None:
         return WatchPlan(duration_s=duration, against_bytes=memory, argv=argv), budget
     parts = _checked(url)
-    service = said.target if said else reference.target(reference.CHECKPOINTS[0]) if target == reference.NAME else None
+    built_in = reference.target(reference.CHECKPOINTS[0], name=target) if target in reference.MADE_BY else None
+    service = said.target if said else built_in
     request, locustfile = RequestTemplate(method="GET", path=_path(parts), json=None), None
     if service is not None and _path(parts) == "/":
         request, locustfile = service.request, service.locustfile

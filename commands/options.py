@@ -112,7 +112,7 @@ def target_options(function: Decorated) -> Decorated:
         click.option(
             "--target",
             metavar="FILE|NAME",
-            help="A config file, or the name of a built-in target (reference)."
+            help="A config file, or the name of a built-in target (reference, reference-services)."
             " Default: oomproof.toml or [tool.oomproof] here, else reference.",
         ),
         click.option(

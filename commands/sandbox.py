@@ -78,7 +78,7 @@ def _chosen(target: Target, observer: Observer) -> contextlib.AbstractContextMan
             from profiling.measuring.sandboxes.containers import engine, images
 
             found = engine.connect(name)
-            state = images.state(found, image) if target.name == reference.NAME else images.State.READY
+            state = images.state(found, image) if target.name in reference.MADE_BY else images.State.READY
         except (EngineError, ImportError) as error:
             problems.append(error.message if isinstance(error, EngineError) else "the docker package is not installed")
             continue

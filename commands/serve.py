@@ -43,9 +43,9 @@ def serve(ctx: click.Context, /, lifecycle: str, target: str | None, sandbox: st
     """
     if ctx.obj:
         raise click.UsageError("serve takes no command after --: it runs the reference backend")
-    if target not in (None, reference.NAME):
-        raise click.UsageError("serve runs the reference backend only")
-    job = make_job(target=reference.NAME, command=(), **options)  # type: ignore[arg-type]
+    if target is not None and target not in reference.MADE_BY:
+        raise click.UsageError(f"serve runs the reference backend only: --target {' or '.join(reference.MADE_BY)}")
+    job = make_job(target=target or reference.NAME, command=(), **options)  # type: ignore[arg-type]
     port = claim_port(job.port) if job.port else free_port()
     with contextlib.ExitStack() as stack:
         with bench.watching() as observer:

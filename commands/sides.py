@@ -69,7 +69,7 @@ def find_change(base: str, target: str | None, out: str) -> Change:
 
 
 def _config_file(target: str | None) -> Path | None:
-    if target == reference.NAME:
+    if target in reference.MADE_BY:
         return None
     found = Path(target) if target is not None else config.find(Path.cwd())
     return found.resolve() if found is not None else None
@@ -79,7 +79,7 @@ def base_target(change: Change, head: Job, worktree: Path, checkpoint: str | Non
     """Base's service under head's load, and what a reader should know of it. Raises ConfigError."""
     if change.config_file is None:
         root = worktree / reference.ROOT.relative_to(change.repository.root)
-        found = reference.target(checkpoint or reference.CHECKPOINTS[0], root)
+        found = reference.target(checkpoint or reference.CHECKPOINTS[0], root, head.target.name)
         # No run writes bytecode (`reference.py`), so both sides need it before their first.
         for checkout in (root, reference.ROOT):
             compileall.compile_dir(checkout / "backend", quiet=2)

@@ -1,20 +1,25 @@
-"""The built-in target: the reference chatbot backend, launched by its command line alone."""
+"""The built-in targets: the reference chatbot backend, launched by its command line alone, without and with its services."""
 
 from __future__ import annotations
 
 import sys
+import sysconfig
 from pathlib import Path
 
 from loadtests.plan import RequestTemplate
 from profiling.values import Build, Image, Service, Target, Variant
 
 NAME = "reference"
-IMAGE_NAME = "oomproof/reference"
+SERVICES_NAME = "reference-services"
+MADE_BY = {NAME: "make setup", SERVICES_NAME: "make services"}
+"""Each target, and what installs all that it needs."""
 CHECKPOINTS = ("pickle", "safetensors")
 LIFECYCLES = ("per-request", "singleton", "lazy")
 DEFAULT_MEMORY_BYTES = 512 * 2**20
 
 ROOT = Path(__file__).resolve().parents[1]
+SERVICES_PYTHON = ROOT / ".venv-services" / "bin" / "python"
+_SWITCHES = ("DISABLE_OCR", "DISABLE_RAG", "DISABLE_AGENTS")
 _CONTRACT = {
     "type": "object",
     "required": ["response"],
@@ -22,32 +27,44 @@ _CONTRACT = {
 }
 
 
-def image(root: Path = ROOT) -> Image:
-    """The backend's container image, built from the Dockerfile where `root` is a checkout."""
+def image(root: Path = ROOT, name: str = NAME) -> Image:
+    """The container image of one of MADE_BY, built from the Dockerfile where `root` is a checkout."""
     dockerfile = root / "Dockerfile"
-    build = Build(context=str(root), dockerfile=str(dockerfile)) if dockerfile.is_file() else None
-    return Image(name=IMAGE_NAME, build=build)
+    args = {"EXTRAS": "backend services"} if name == SERVICES_NAME else {}
+    build = Build(context=str(root), dockerfile=str(dockerfile), args=args) if dockerfile.is_file() else None
+    return Image(name=f"oomproof/{name}", build=build)
 
 
-def target(checkpoint: str, root: Path = ROOT) -> Target:
-    """The reference backend with one of CHECKPOINTS, under this interpreter, in the default lifecycle. `root`: the checkout
-    that it is in."""
+def target(checkpoint: str, root: Path = ROOT, name: str = NAME) -> Target:
+    """One of MADE_BY with one of CHECKPOINTS, in the default lifecycle. `root`: the checkout that it is in.
+
+    `reference` runs under this interpreter, with every service off whatever is installed; `reference-services` in an environment
+    of its own, with every service on and loaded at the start.
+    """
+    services = name == SERVICES_NAME
+    python = str(SERVICES_PYTHON) if services else sys.executable
+    # Bytecode is written at set-up, not by whichever variant happens to run first.
+    env = {"MODEL_CHECKPOINT": checkpoint, "PYTHONDONTWRITEBYTECODE": "1"}
+    env |= dict.fromkeys(_SWITCHES, "false" if services else "true")
+    if services:
+        env["IMPORTS"] = "eager"
+    # What lies beside the interpreter is known; torch and the like lie beside ours.
+    beside = (sysconfig.get_path("purelib"),) if services else ()
     return Target(
-        name=NAME,
+        name=name,
         services=(
             Service(
-                command=(sys.executable, "-m", "gunicorn", "-c", "backend/gunicorn.conf.py"),
+                command=(python, "-m", "gunicorn", "-c", "backend/gunicorn.conf.py"),
                 directory=str(root),
-                image=image(root),
-                # Bytecode is written at set-up, not by whichever variant happens to run first.
-                env={"MODEL_CHECKPOINT": checkpoint, "PYTHONDONTWRITEBYTECODE": "1"},
+                image=image(root, name),
+                env=env,
                 ready="/ready",
                 startup_timeout_s=120.0,
             ),
         ),
         request=RequestTemplate(expect_json_schema=_CONTRACT),
-        prepare=(sys.executable, "-m", "backend.prepare"),
-        reads=(str(root / "backend"),),
+        prepare=(python, "-m", "backend.prepare"),
+        reads=(str(root / "backend"), *beside),
     )
 
 

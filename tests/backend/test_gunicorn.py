@@ -30,13 +30,13 @@ Start = Callable[..., "Server"]
 class Server:
     """One gunicorn, its port and its log."""
 
-    def __init__(self, env: dict[str, str]) -> None:
+    def __init__(self, env: dict[str, str], python: str = sys.executable) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.log = ""
         self.process = subprocess.Popen(
-            GUNICORN,
+            [python, *GUNICORN[1:]],
             cwd=ROOT,
             env={**os.environ, **env, "PORT": str(self.port)},
             stdin=subprocess.DEVNULL,

@@ -72,7 +72,7 @@ def engine(docker_engine: Engine) -> docker.DockerClient:
 def image(docker_engine: Engine) -> BuiltImage:
     """The Dockerfile as it is now: built where it is not, a look at its label where it is."""
     images.ensure(docker_engine, reference.image(), lambda text: None)
-    return docker_engine.client.images.get(reference.IMAGE_NAME)
+    return docker_engine.client.images.get(reference.image().name)
 
 
 def _use_offline_base(found: Engine) -> None:
