@@ -12,7 +12,17 @@ from typing import Literal, Self, cast
 from backend.environment import SettingsError, choice, whole_number
 from backend.services.settings import ServiceSettings
 
-__all__ = ["ChatResponse", "Checkpoint", "LifecycleName", "Settings", "SettingsError"]
+__all__ = [
+    "CHECKPOINTS",
+    "DTYPES",
+    "ChatResponse",
+    "Checkpoint",
+    "Dtype",
+    "LifecycleName",
+    "Runtime",
+    "Settings",
+    "SettingsError",
+]
 
 LifecycleName = Literal["per-request", "singleton", "lazy"]
 Checkpoint = Literal["pickle", "safetensors"]
