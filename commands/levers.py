@@ -78,7 +78,6 @@ def levers(
         bench.watching(job.notes) as observer,
         open_sandbox(sandbox, target, observer, job.load.workers) as opened,
     ):
-        bench.prepare(target, opened, observer)
         tried = sum(not lever.left_out for lever in asked.levers)
         title = f"levers {name}: {tried} to try at {format_bytes(asked.limit_bytes)}"
         observer.notify(ExperimentStarted(title=title, runs=()))

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import msgspec
 
+from commands import bench
 from commands.job import Job
 from loadtests.plan import LoadPlan
 from profiling.advice.applying import applied
+from profiling.errors import SetupError
 from profiling.experiments import levers_record, record
 from profiling.experiments.levers import AS_IS, Levers, LeverStep, chosen
 from profiling.experiments.policy import Step, carry_out
@@ -17,7 +19,7 @@ from profiling.experiments.record import Experiment
 from profiling.judging.savings import figures
 from profiling.levers import LeverFigures, LeverRun, LeversRecord, Part
 from profiling.measuring import store
-from profiling.measuring.events import Observer, RunsAhead
+from profiling.measuring.events import Note, Observer, RunsAhead
 from profiling.measuring.measure import RunPlan, measure
 from profiling.measuring.sandboxes.base import Sandbox
 from profiling.measuring.stopping import StopWhen
@@ -51,6 +53,7 @@ class Runs:
         self._directory = directory
         self._policy = Levers(asked)
         self._done: list[tuple[Step, LeverFigures]] = []
+        self._prepared: set[tuple[str, ...]] = set()
 
     def make_all(self) -> None:
         """Whatever the policy asks for. Raises as `measure` does."""
@@ -71,6 +74,7 @@ class Runs:
 
     def _make(self, step: Step) -> LeverFigures:
         assert isinstance(step, LeverStep)
+        self._prepare(step.levers)
         name = f"{len(self.experiment.runs) + 1}-{_directory_name(step)}"
         self.experiment = msgspec.structs.replace(self.experiment, runs=(*self.experiment.runs, name))
         record.save(self._directory, self.experiment)
@@ -83,6 +87,19 @@ class Runs:
         self._done.append((step, found))
         self._say_what_is_ahead()
         return found
+
+    def _prepare(self, levers: tuple[str, ...]) -> None:
+        """The target's own set-up as these levers ask for it, before their first run. Where that fails with levers, the service
+        will say so by itself; without any it raises SetupError."""
+        if levers in self._prepared:
+            return
+        self._prepared.add(levers)
+        try:
+            bench.prepare(self._with(levers), self._sandbox, self._observer)
+        except SetupError as error:
+            if not levers:
+                raise
+            self._observer.notify(Note(text=f"{' + '.join(levers)}: {error.message}"))
 
     def _plan(self, step: LeverStep) -> RunPlan:
         warm = step.part is Part.WARM
