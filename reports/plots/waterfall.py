@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -10,30 +10,13 @@ from matplotlib.patches import Rectangle
 from profiling.profiles import Ledger
 from profiling.units import format_bytes
 from reports.ledger import HEADROOM, UNEXPLAINED, Row, rows, size
-from reports.plots.panel import Page, Panel
+from reports.plots.panel import Panel
 from reports.plots.picture import svgs
+from reports.plots.rows import LEAST_BAR, Form, begin, label
 from reports.plots.theme import LIGHT, Theme
-from reports.words import shorten
 
-
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """Measures, in pixels."""
-
-    width: int
-    names: int
-    """Width of the names' column; 0: they stand above their bars."""
-    sizes: int
-    """Width of the column of sizes."""
-    row: int
-    bar: int
-    font: float
-
-
-_WIDE = _Form(width=1040, names=270, sizes=84, row=25, bar=15, font=12)
-_NARROW = _Form(width=332, names=0, sizes=0, row=34, bar=11, font=11.5)
-_HEAD, _FOOT = 24, 6
-_LEAST_BAR = 1.5
+_WIDE = Form(width=1040, names=270, sizes=84, row=25, bar=15, font=12, head=24, foot=6)
+_NARROW = Form(width=332, names=0, sizes=0, row=34, bar=11, font=11.5, head=24, foot=6)
 
 
 def waterfall_svgs(ledger: Ledger, *, narrow: bool = False) -> tuple[str, str]:
@@ -41,32 +24,27 @@ def waterfall_svgs(ledger: Ledger, *, narrow: bool = False) -> tuple[str, str]:
     return svgs(lambda: _figure(ledger, _NARROW if narrow else _WIDE, LIGHT))
 
 
-def _figure(ledger: Ledger, form: _Form, theme: Theme) -> Figure:
+def _figure(ledger: Ledger, form: Form, theme: Theme) -> Figure:
     bars = rows(ledger)
-    height = _HEAD + form.row * len(bars) + _FOOT
-    page = Page(form.width, height)
-    panel = Panel(page, (0, 0, form.width, height), theme, form.font, labelled=False)
-    panel.scale(form.width, height)
-    panel.axes.set_axis_off()
-    left, right = form.names, form.width - form.sizes - 8
-    scale = (right - left) / max(1, ledger.limit_bytes, ledger.unreclaimable_bytes)
-    _limits(panel, ledger, form, scale)
-    for number, row in enumerate(bars):
-        top = height - _HEAD - number * form.row
-        below = bars[number + 1] if number + 1 < len(bars) else None
-        _bar(panel, row, below, form, (left, top), scale)
+    page, panel = begin(form, len(bars), theme)
+    scale = form.room / max(1, ledger.limit_bytes, ledger.unreclaimable_bytes)
+    bases = [form.base_of(form.top_of(number, len(bars))) for number in range(len(bars))]
+    _limits(panel, ledger, form, bases, scale)
+    for number, (row, base) in enumerate(zip(bars, bases, strict=True)):
+        _bar(panel, row, form, base, scale)
+        if form.names and number + 1 < len(bars):  # no text between: a thin line leads to where the next begins
+            down = form.names + scale * row.end
+            gap = form.row - form.bar
+            panel.stroke((down, base), (down, base - gap), color=theme.muted, linewidth=0.8, zorder=2)
     return page.figure
 
 
-def _limits(panel: Panel, ledger: Ledger, form: _Form, scale: float) -> None:
+def _limits(panel: Panel, ledger: Ledger, form: Form, bases: Sequence[float], scale: float) -> None:
     """Two lines from top to bottom: where the kernel can take nothing back, and the limit. Where text stands across them, only
-    beside the bars."""
-    theme, top = panel.theme, panel.height - _HEAD + 4
+    beside the bars, whose lower edges are `bases`."""
+    theme, top = panel.theme, panel.height - form.head + 4
     used, limit = (form.names + scale * at for at in (ledger.unreclaimable_bytes, ledger.limit_bytes))
-    spans = [(0.0, top)]
-    if not form.names:
-        bases = [top - 4 - form.row * (number + 1) + 5 for number in range(len(rows(ledger)))]
-        spans = [(base - 2, base + form.bar + 1) for base in bases]
+    spans = [(0.0, top)] if form.names else [(base - 2, base + form.bar + 1) for base in bases]
     for low, high in spans:
         panel.stroke((limit, low), (limit, high), color=theme.text, linewidth=1.3, zorder=2)
         panel.stroke((used, low), (used, high), color=theme.unreclaimable, linewidth=1, linestyle=":", zorder=2)
@@ -77,17 +55,13 @@ def _limits(panel: Panel, ledger: Ledger, form: _Form, scale: float) -> None:
     panel.write(edge, top + 3, text, colour=theme.unreclaimable, ha="right", bold=True)
 
 
-def _bar(panel: Panel, row: Row, below: Row | None, form: _Form, at: tuple[float, float], scale: float) -> None:
-    """One row, its upper left corner `at`; where there is no text between, a thin line leads from its end down to
-    where the next begins."""
-    theme, (left, top) = panel.theme, at
-    beside = form.names > 0
-    base = top - (form.row + form.bar) / 2 if beside else top - form.row + 5
-    start, end = left + scale * min(row.start, row.end), left + scale * max(row.start, row.end)
+def _bar(panel: Panel, row: Row, form: Form, base: float, scale: float) -> None:
+    theme = panel.theme
+    start, end = form.names + scale * min(row.start, row.end), form.names + scale * max(row.start, row.end)
     unexplained = row.group == UNEXPLAINED
     bar = Rectangle(
         (start, base),
-        max(_LEAST_BAR, end - start),
+        max(LEAST_BAR, end - start),
         form.bar,
         facecolor=theme.background if unexplained else _colour(theme, row.group),
         edgecolor=theme.bad if unexplained else theme.muted if row.group == HEADROOM else "none",
@@ -96,32 +70,8 @@ def _bar(panel: Panel, row: Row, below: Row | None, form: _Form, at: tuple[float
         zorder=3,
     )
     panel.axes.add_patch(bar)
-    if beside and below is not None:
-        down = left + scale * row.end
-        gap = form.row - form.bar
-        panel.stroke((down, base), (down, base - gap), color=theme.muted, linewidth=0.8, zorder=2)
-    strong = unexplained
     colour = theme.bad if unexplained else theme.muted if row.group == HEADROOM else theme.text
-    amount = size(row.bytes)
-    if beside:
-        room = int(form.names / panel.width_of("x", form.font)) + 4
-        middle = base + form.bar / 2
-        panel.write(
-            left - 12,
-            middle,
-            shorten(row.name, room),
-            colour=colour,
-            size=form.font,
-            ha="right",
-            va="center",
-            bold=strong,
-        )
-        panel.write(panel.width, middle, amount, colour=colour, size=form.font, ha="right", va="center", bold=strong)
-        return
-    room = int((panel.width - panel.width_of(amount) - 14) / panel.width_of("x", form.font)) + 3
-    line = base + form.bar + 3
-    panel.write(0, line, shorten(row.name, room), colour=colour, size=form.font, bold=strong)
-    panel.write(panel.width, line, amount, colour=colour, size=form.font, ha="right", bold=strong)
+    label(panel, form, base, row.name, size(row.bytes), colour=colour, bold=unexplained)
 
 
 def _colour(theme: Theme, group: str) -> str:
