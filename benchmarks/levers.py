@@ -34,7 +34,7 @@ MODEL = (
     "split-services",
 )  # fmt: skip
 """Levers that only the reference backend has and that have a table of their own."""
-SERVICES = ("lazy-imports", "checkpoint-mapped", "onnx-int8")
+SERVICES = (*MODEL, "checkpoint-mapped")
 ARGUMENTS = {
     reference.NAME: tuple(f"--skip={name}" for name in MODEL),
     reference.SERVICES_NAME: ("--users", "64", "--duration", "4s", *(f"--only={name}" for name in SERVICES)),
