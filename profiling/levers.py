@@ -39,6 +39,8 @@ class Lever(Value, frozen=True, kw_only=True):
     """Why it is not tried; empty: it is."""
     caveat: str = ""
     """What a reader should know of its figures."""
+    elsewhere: bool = False
+    """What it takes out of this service other processes hold, which are not counted: it is no candidate for the best."""
 
 
 class Part(StrEnum):

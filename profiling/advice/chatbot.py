@@ -111,6 +111,7 @@ def _of_model(setting: Setting) -> tuple[Lever, ...]:
 
 def _of_services(setting: Setting) -> tuple[Lever, ...]:
     eager = setting.value("IMPORTS", "eager") == "eager"
+    on = [name for name in _SERVICES if setting.value(f"DISABLE_{name}") not in ("true", "1")]
     found = [
         Lever(
             name=f"disable-{name.lower()}",
@@ -136,9 +137,11 @@ def _of_services(setting: Setting) -> tuple[Lever, ...]:
             name="split-services",
             advice="this process is the main API alone; optional services run as workers of their own",
             guide="guides for large applications: a service of its own for what is heavy",
-            env={"ROLE": "api"},
-            left_out=ALREADY if setting.value("ROLE") == "api" else "",
-            caveat="the workers' memory is not counted here: each has a limit of its own",
+            # Nobody is there: it asks for an address of each, and goes there only for the service's own routes.
+            env={"ROLE": "api"} | {f"{name}_URL": f"http://{name.lower()}:8000" for name in on},
+            left_out=ALREADY if setting.value("ROLE") == "api" else "" if on else "every service is off already",
+            caveat="the workers' memory is not counted here, so that it is no candidate for the best: each has a limit of its own",
+            elsewhere=True,
         ),
     )
 

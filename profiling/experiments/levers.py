@@ -163,7 +163,9 @@ class Levers:
         """Levers that save by themselves, most first: the whole interval is a saving, the estimate worth a setting."""
         found = {}
         allowed = {Ending.PASSED, *(run.ending for run in self.whole(done, (), Part.ROUND))}
-        for name in self.levers:
+        for name, lever in self.levers.items():
+            if lever.elsewhere:
+                continue
             saved, runs = self.saved(done, name), self.runs(done, (name,), Part.ROUND)
             serves = all(run.ending in allowed or run.ending is Ending.UNUSABLE for run in runs)
             serves = serves and self._answers_as_well(done, (name,), Part.ROUND)

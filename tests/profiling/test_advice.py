@@ -118,6 +118,9 @@ def test_the_reference_backend_is_changed_by_its_own_variables_and_only_those_th
     every = levers(reference.target("pickle", name=reference.SERVICES_NAME))
     assert every["disable-ocr"].env == {"DISABLE_OCR": "true"}
     assert not every["lazy-imports"].left_out
+    assert found["split-services"].left_out, "nothing is there to be split off"
+    assert set(every["split-services"].env) == {"ROLE", "OCR_URL", "RAG_URL", "AGENTS_URL"}
+    assert every["split-services"].elsewhere
 
 
 def test_a_lever_of_ones_own_replaces_one_of_the_same_name() -> None:

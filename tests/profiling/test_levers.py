@@ -221,6 +221,15 @@ def test_levers_of_one_group_are_never_tried_together() -> None:
     assert set(order(record, Part.TOGETHER)) == {AS_IS, "one + three"}
 
 
+def test_what_goes_to_other_processes_is_measured_and_no_part_of_the_best() -> None:
+    record = asked(lever("split", elsewhere=True), lever("frees"))
+    found = judged(record, needing(200, {"split": 60, "frees": 20}))
+    rows = {row.lever: row for row in found.rows}
+    assert rows["split"].saved_bytes == pytest.approx(60 * MIB, abs=3 * MIB)
+    assert found.best is not None
+    assert found.best.levers == ("frees",)
+
+
 def test_a_run_that_says_nothing_is_made_again_and_not_forever() -> None:
     def service(names: tuple[str, ...], limit: int) -> LeverFigures:
         if names == ("mute",):
