@@ -158,7 +158,8 @@ def test_what_workers_share_counts_once(tmp_path: Path, preload: bool) -> None:
         *(["--preload"] if preload else []),
         BALLAST_MIB="30",
     )  # fmt: skip
-    assert document["profile"]["ledger"]["processes"] == 3
+    # With preloading the memory is all there before the last worker is forked, and the peak may lie before it as well as after.
+    assert document["profile"]["ledger"]["processes"] in ((2, 3) if preload else (3,))
     # A worker that loads after the first one is ready has made it since then.
     parts = ["heap made at start", *(["heap made since ready"] if not preload else [])]
     held = sum(bytes_of(document, part, "two_workers.py", "# the held line") for part in parts)
