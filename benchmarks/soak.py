@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -54,7 +54,7 @@ class Cost(NamedTuple):
     cpu_s: float
     peak_bytes: int
     """VmHWM of its process."""
-    document: dict[str, object]
+    document: dict[str, Any]
 
 
 def simulate(directory: Path, hours: float, rate: int, services: int = 1) -> Path:
@@ -193,7 +193,7 @@ def main() -> None:
         )
         measured = on_disk(directory)
         costs = [report(directory) for _ in range(2)]
-        run = costs[0].document["runs"][0]  # type: ignore[index]
+        run = costs[0].document["runs"][0]
         what = f", {options.services} services" if options.services > 1 else ""
         print(f"| a run of {options.hours:g} h, {options.rate} requests/s{what} | |\n| --- | --- |")
         print(f"| samples, requests | {run['samples']:,}, {run['requests']:,} |")

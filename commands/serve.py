@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -33,7 +34,7 @@ _GRACE_S = 10.0
 )
 @target_options
 @click.pass_context
-def serve(ctx: click.Context, /, lifecycle: str, target: str | None, sandbox: str, **options: object) -> None:
+def serve(ctx: click.Context, /, lifecycle: str, target: str | None, sandbox: str, **options: Any) -> None:
     """Run the reference backend in the capped sandbox until Ctrl-C, and say when the kernel kills.
 
     Try it: curl -H 'Content-Type: application/json' -d '{"session_id": "me", "query": "How do I reset my password?"}'
@@ -45,7 +46,7 @@ def serve(ctx: click.Context, /, lifecycle: str, target: str | None, sandbox: st
         raise click.UsageError("serve takes no command after --: it runs the reference backend")
     if target is not None and target not in reference.MADE_BY:
         raise click.UsageError(f"serve runs the reference backend only: --target {' or '.join(reference.MADE_BY)}")
-    job = make_job(target=target or reference.NAME, command=(), **options)  # type: ignore[arg-type]
+    job = make_job(target=target or reference.NAME, command=(), **options)
     port = claim_port(job.port) if job.port else free_port()
     with contextlib.ExitStack() as stack:
         with bench.watching() as observer:

@@ -54,7 +54,7 @@ class QuickCookieJar(CookieJar):
 
     @property
     def holds_any(self) -> bool:
-        return bool(self._cookies)  # type: ignore[attr-defined]
+        return next(iter(self), None) is not None
 
     def add_cookie_header(self, request: Any) -> None:
         if self.holds_any:

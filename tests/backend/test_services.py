@@ -156,14 +156,16 @@ def test_a_process_of_one_service_has_no_chat_and_no_model(monkeypatch: pytest.M
 class Worker(BaseHTTPRequestHandler):
     """Answers as the body's `task` says, and with what it was sent."""
 
+    server: Workers
+
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         task = json.loads(body)["task"] if self.headers["Content-Type"] == "application/json" else "echo"
         if task == "hang":
-            self.server.released.wait(20)  # type: ignore[attr-defined]
+            self.server.released.wait(20)
         if task == "drip":
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n")
-            while not self.server.released.wait(0.1):  # type: ignore[attr-defined]
+            while not self.server.released.wait(0.1):
                 self.wfile.write(b" ")
             return
         if task == "drop":

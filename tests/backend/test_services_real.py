@@ -6,7 +6,7 @@ import base64
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from backend.services.catalogue import OFFERS
 from backend.services.ocr import IMAGE_MAX_PIXELS
-from backend.services.settings import NAMES, flag
+from backend.services.settings import NAMES, ServiceName, flag
 from backend.settings import Settings
 from profiling import reference
 from tests.backend.test_gunicorn import ROOT, Server
@@ -39,7 +39,7 @@ print(json.dumps([before, sorted(sys.modules), answer.status_code, answer.get_js
 """
 
 
-def imported(python: str, **env: str) -> tuple[set[str], set[str], int, dict[str, object]]:
+def imported(python: str, env: Mapping[str, str]) -> tuple[set[str], set[str], int, dict[str, object]]:
     """Modules of a process that made the application, the same after a task for the agents, and the answer."""
     done = subprocess.run(
         [python, "-c", _IMPORTED], cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=True
@@ -51,7 +51,7 @@ def imported(python: str, **env: str) -> tuple[set[str], set[str], int, dict[str
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_switched_off_is_never_imported(services_python: str, name: str) -> None:
     others = [other for other in NAMES if other != name]
-    before, after, status, answer = imported(services_python, **{flag(other): "true" for other in others})  # type: ignore[arg-type]
+    before, after, status, answer = imported(services_python, {flag(other): "true" for other in others})
     assert LIBRARIES[name] <= before
     for other in others:
         assert not LIBRARIES[other] & after
@@ -65,7 +65,7 @@ def test_what_is_switched_off_is_never_imported(services_python: str, name: str)
 
 
 def test_lazy_imports_at_the_first_use(services_python: str) -> None:
-    before, after, status, _ = imported(services_python, IMPORTS="lazy")
+    before, after, status, _ = imported(services_python, {"IMPORTS": "lazy"})
     assert not before & {library for libraries in LIBRARIES.values() for library in libraries}
     assert "langgraph" in after
     assert not after & (LIBRARIES["ocr"] | LIBRARIES["rag"])
@@ -148,12 +148,14 @@ def test_one_process_does_everything(servers: list[Server], services_python: str
 
 
 @pytest.mark.parametrize(("role", "loaded"), [("ocr", {"onnxruntime_pybind", "cv2"}), ("agents", set())])
-def test_a_role_loads_what_it_needs(servers: list[Server], services_python: str, role: str, loaded: set[str]) -> None:
+def test_a_role_loads_what_it_needs(
+    servers: list[Server], services_python: str, role: ServiceName, loaded: set[str]
+) -> None:
     server = Server({"ROLE": role, "MODEL_CACHE": "/nowhere"}, services_python)
     servers.append(server)
     server.read_log_until("Server is ready at")
     assert mapped(server.process.pid) == loaded
-    path = OFFERS[role].paths[0]  # type: ignore[index]
+    path = OFFERS[role].paths[0]
     body = {"image": picture("Total 84")} if role == "ocr" else {"task": "2 + 3"}
     assert server.request("POST", path, body)[0] == server.request("GET", "/ready")[0] == 200
     assert server.ask("hello")[0] == 404
