@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -231,14 +232,20 @@ def _searched(directory: Path, experiment: Experiment) -> Report:
     tried = capacity_record.judged(directory, record, experiment.budget)
     found = capacity_verdict.judge(record, tried, experiment.budget)
     places = capacity_verdict.shown(record, found) or experiment.runs[:1]
+    verdict = Verdict(
+        claim=Claim.INCONCLUSIVE,
+        status=found.status,
+        sentence=found.sentence,
+        evidence=capacity_verdict.evidence(found),
+    )
+    return dataclasses.replace(_with_some_shown(directory, experiment, verdict, places), capacity=found)
+
+
+def _with_some_shown(directory: Path, experiment: Experiment, verdict: Verdict, places: tuple[str, ...]) -> Report:
+    """The report of a search of which only some runs, those in `places`, are shown in full."""
     return Report(
         command=experiment.command,
-        verdict=Verdict(
-            claim=Claim.INCONCLUSIVE,
-            status=found.status,
-            sentence=found.sentence,
-            evidence=capacity_verdict.evidence(found),
-        ),
+        verdict=verdict,
         candidate=None,
         runs=tuple(load_run(directory / name, experiment.budget) for name in places),
         profiles=experiment.profiles,
@@ -247,7 +254,6 @@ def _searched(directory: Path, experiment: Experiment) -> Report:
         beside_share=None,
         directory=str(directory.resolve()),
         autopsies=_autopsies(directory, msgspec.structs.replace(experiment, runs=places)),
-        capacity=found,
     )
 
 
@@ -292,21 +298,8 @@ def _levered(directory: Path, experiment: Experiment) -> Report:
     asked = levers_record.load(directory)
     found = levers_verdict.judge(asked)
     places = levers_verdict.shown(asked) or experiment.runs[:1]
-    return Report(
-        command=experiment.command,
-        verdict=Verdict(
-            claim=Claim.INCONCLUSIVE, status=found.status, sentence=found.sentence, evidence=found.evidence
-        ),
-        candidate=None,
-        runs=tuple(load_run(directory / name, experiment.budget) for name in places),
-        profiles=experiment.profiles,
-        argv=redacted_words(experiment.argv),
-        created_at=experiment.created_at,
-        beside_share=None,
-        directory=str(directory.resolve()),
-        autopsies=_autopsies(directory, msgspec.structs.replace(experiment, runs=places)),
-        levers=found,
-    )
+    verdict = Verdict(claim=Claim.INCONCLUSIVE, status=found.status, sentence=found.sentence, evidence=found.evidence)
+    return dataclasses.replace(_with_some_shown(directory, experiment, verdict, places), levers=found)
 
 
 def _in_a_grid(directory: Path, experiment: Experiment) -> Report:
